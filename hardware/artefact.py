@@ -1,0 +1,86 @@
+"""Files and folders that appear whole or not at all, also through a kill or a full disk."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import BaseModel
+
+
+def write_bytes(file: Path, data: bytes) -> None:
+    """Replaces `file` in one step: a reader sees the old or the new bytes, never a part."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, file)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)
+        raise
+
+
+def write_text(file: Path, text: str) -> None:
+    write_bytes(file, text.encode("utf-8"))
+
+
+def write_model(file: Path, model: BaseModel) -> None:
+    write_text(file, model.model_dump_json(indent=2) + "\n")
+
+
+@contextlib.contextmanager
+def staged_file(file: Path) -> Iterator[Path]:
+    """A temporary sibling to write to (same suffix); it becomes `file` when the block ends without an error."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.stem}.", suffix=file.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o644)
+        temporary.replace(file)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def staged_folder(folder: Path) -> Iterator[Path]:
+    """A temporary sibling folder; it takes the place of `folder` when the block ends without an error.
+
+    A leftover of a killed run (same prefix) is removed first.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    prefix = f".{folder.name}.partial-"
+    for leftover in folder.parent.glob(f"{prefix}*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=prefix))
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        if folder.exists():
+            replaced = Path(tempfile.mkdtemp(dir=folder.parent, prefix=prefix)) / "old"
+            folder.replace(replaced)
+            temporary.replace(folder)
+            shutil.rmtree(replaced.parent, ignore_errors=True)
+        else:
+            temporary.replace(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove(folder: Path) -> None:
+    """Removes a folder if it is there; it vanishes from its name in one step, even if emptying it is cut off."""
+    if not folder.exists():
+        return
+    grave = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.partial-"))
+    folder.replace(grave / "old")
+    shutil.rmtree(grave, ignore_errors=True)
