@@ -41,3 +41,100 @@ COMMANDS: dict[str, dict[str, Command]] = {
         "demo": Command("twin.demo", "RunDemo", "demo", "bench scan → twin → comparison with the truth"),
     },
 }
+
+EXIT_INTERRUPTED = 130
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command and returns the process's exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    verbose = bool(words) and words[0] in ("-v", "--verbose")
+    words = words[verbose:]
+    console = Console(stderr=True)
+    start_logging(console, logging.DEBUG if verbose else logging.INFO)
+    if not words or words[0] in ("-h", "--help") or (words[0] in COMMANDS and len(words) == 1):
+        print(overview(words[0] if words and words[0] in COMMANDS else None))
+        return 0
+    try:
+        command, flags = find(words)
+        module = importlib.import_module(command.module)
+        kind: type[BaseModel] = getattr(module, command.config)
+        config = tyro.cli(
+            kind, args=with_file(flags), prog=f"tandem {words[0]} {words[1]}", description=kind.__doc__
+        )
+        return getattr(module, command.function)(config)
+    except TandemError as error:
+        console.print(f"[bold red]{type(error).__name__}[/] {error.problem}", highlight=False, soft_wrap=True)
+        if error.fix:
+            console.print(f"  [bold]→[/] {error.fix}", highlight=False, soft_wrap=True)
+        return error.exit_code
+    except KeyboardInterrupt:
+        console.print("Stopped. What was finished is kept: the same command goes on from there.")
+        return EXIT_INTERRUPTED
+
+
+def start_logging(console: Console, level: int) -> None:
+    handler = RichHandler(console=console, show_path=False, rich_tracebacks=False)
+    logging.basicConfig(
+        level=logging.WARNING, format="%(message)s", datefmt="%H:%M:%S", handlers=[handler], force=True
+    )
+    for room in ("hardware", "calibration", "twin", "vla", "rl_online"):
+        logging.getLogger(room).setLevel(level)
+
+
+def overview(room: str | None) -> str:
+    """The rooms and verbs as text; of one room, or all."""
+    lines = ["tandem [-v] <room> <verb> [flags]     (tandem <room> <verb> --help lists the flags)", ""]
+    for name, verbs in COMMANDS.items():
+        if room in (None, name):
+            lines += [f"  tandem {name} {verb:<8} {command.summary}" for verb, command in verbs.items()] + [""]
+    lines.append("--config FILE (YAML) sets any flag; flags on the command line win over it.")
+    return "\n".join(lines)
+
+
+def find(words: list[str]) -> tuple[Command, list[str]]:
+    """The command that the first two words name, and the words after them."""
+    room, verb = words[0], words[1] if len(words) > 1 else ""
+    if room not in COMMANDS:
+        raise BadInput(f"no room '{room}'; have: {', '.join(COMMANDS)}", "tandem --help lists all commands")
+    if verb not in COMMANDS[room]:
+        raise BadInput(f"no verb '{verb}' in '{room}'; have: {', '.join(COMMANDS[room])}", f"tandem {room} --help")
+    return COMMANDS[room][verb], words[2:]
+
+
+def with_file(flags: list[str]) -> list[str]:
+    """Replaces `--config FILE` by the file's own flags, put first, so that the command line wins over them."""
+    if "--config" not in flags:
+        return flags
+    at = flags.index("--config")
+    if at + 1 == len(flags):
+        raise BadInput("--config needs a file", "tandem … --config my.yaml")
+    file = Path(flags[at + 1])
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise BadInput(f"cannot read {file}: {error}") from error
+    if not isinstance(values, dict):
+        raise BadInput(f"{file} must hold 'flag: value' lines, not a {type(values).__name__}")
+    return as_flags(values) + flags[:at] + flags[at + 2 :]
+
+
+def as_flags(values: dict[str, object], prefix: str = "") -> list[str]:
+    """`{a: {b_c: 1}}` → `--a.b-c 1`; lists become several words, true and false `--x` and `--no-x`."""
+    words: list[str] = []
+    for key, value in values.items():
+        name = f"{prefix}{key}".replace("_", "-")
+        if isinstance(value, dict):
+            words += as_flags(value, f"{name}.")
+        elif isinstance(value, bool):
+            head, _, last = name.rpartition(".")
+            words.append(f"--{name}" if value else f"--{head + '.' if head else ''}no-{last}")
+        elif isinstance(value, list):
+            words += [f"--{name}", *map(str, value)]
+        else:
+            words += [f"--{name}", str(value)]
+    return words
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -15,18 +15,10 @@ from pydantic import BaseModel
 def write_bytes(file: Path, data: bytes) -> None:
     """Replaces `file` in one step: a reader sees the old or the new bytes, never a part."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, file)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
-        raise
+    with staged_file(file) as temporary, temporary.open("wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def write_text(file: Path, text: str) -> None:
@@ -38,7 +30,7 @@ def write_model(file: Path, model: BaseModel) -> None:
 
 
 @contextlib.contextmanager
-def staged_file(file: Path) -> Iterator[Path]:
+def staged_file(file: Path) -> Generator[Path]:
     """A temporary sibling to write to (same suffix); it becomes `file` when the block ends without an error."""
     file.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.stem}.", suffix=file.suffix)
@@ -53,7 +45,7 @@ def staged_file(file: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def staged_folder(folder: Path) -> Iterator[Path]:
+def staged_folder(folder: Path) -> Generator[Path]:
     """A temporary sibling folder; it takes the place of `folder` when the block ends without an error.
 
     A leftover of a killed run (same prefix) is removed first.

@@ -30,7 +30,7 @@ class CameraModel(Config):
     k3: float = 0.0
 
     @property
-    def distortion(self) -> Float[ndarray, "5"]:
+    def distortion(self) -> Float[ndarray, 5]:
         """In OpenCV's order: k1 k2 p1 p2 k3."""
         return np.array([self.k1, self.k2, self.p1, self.p2, self.k3])
 

@@ -75,7 +75,8 @@ class Episode:
     def spans(self) -> list[Span]:
         """The episode as runs of one source; they tile it without gap or overlap."""
         spans: list[Span] = []
-        for source, run in groupby(self.frames, key=lambda frame: frame.source):
+        for _, run in groupby(self.frames, key=lambda frame: frame.source):
+            frames = list(run)
             start = spans[-1].stop if spans else 0
-            spans.append(Span(start, start + len(list(run)), source))
+            spans.append(Span(start, start + len(frames), frames[0].source))
         return spans

@@ -18,7 +18,7 @@ from hardware.errors import FrameError
 _SMALL_ANGLE_RAD = 1e-5  # below: series; there the dropped term is < 1e-11
 
 
-def skew(v: Float[ndarray, "3"]) -> Float[ndarray, "3 3"]:
+def skew(v: Float[ndarray, 3]) -> Float[ndarray, "3 3"]:
     """The matrix whose product with x is v × x."""
     return np.array([[0.0, -v[2], v[1]], [v[2], 0.0, -v[0]], [-v[1], v[0], 0.0]])
 
@@ -52,7 +52,7 @@ def quat_wxyz_from_rotation(rotation: Float[ndarray, "*batch 3 3"]) -> Float[nda
     return np.where(quat[..., :1] < 0, -quat, quat)
 
 
-def rotation_from_rotvec(rotvec_rad: Float[ndarray, "3"]) -> Float[ndarray, "3 3"]:
+def rotation_from_rotvec(rotvec_rad: Float[ndarray, 3]) -> Float[ndarray, "3 3"]:
     """Rodrigues' formula."""
     angle = float(np.linalg.norm(rotvec_rad))
     k = skew(rotvec_rad)
@@ -61,7 +61,7 @@ def rotation_from_rotvec(rotvec_rad: Float[ndarray, "3"]) -> Float[ndarray, "3 3
     return np.eye(3) + np.sin(angle) / angle * k + (1 - np.cos(angle)) / angle**2 * k @ k
 
 
-def rotvec_from_rotation(rotation: Float[ndarray, "3 3"]) -> Float[ndarray, "3"]:
+def rotvec_from_rotation(rotation: Float[ndarray, "3 3"]) -> Float[ndarray, 3]:
     """Angle in [0, π] about a unit axis; exact at 0 and π too, since it goes through the quaternion."""
     quat = quat_wxyz_from_rotation(rotation)
     sine = float(np.linalg.norm(quat[1:]))
@@ -70,7 +70,7 @@ def rotvec_from_rotation(rotation: Float[ndarray, "3 3"]) -> Float[ndarray, "3"]
     return 2.0 * np.arctan2(sine, quat[0]) / sine * quat[1:]
 
 
-def _left_jacobian(rotvec_rad: Float[ndarray, "3"]) -> Float[ndarray, "3 3"]:
+def _left_jacobian(rotvec_rad: Float[ndarray, 3]) -> Float[ndarray, "3 3"]:
     angle = float(np.linalg.norm(rotvec_rad))
     k = skew(rotvec_rad)
     if angle < 1e-3:  # (angle - sin) / angle**3 loses its digits long before the series is inexact
@@ -113,7 +113,7 @@ class Pose:
         parent: str,
         child: str,
         rotation: Float[ndarray, "3 3"],
-        translation_m: Float[ndarray, "3"] | Sequence[float],
+        translation_m: Float[ndarray, 3] | Sequence[float],
     ) -> Pose:
         matrix = np.eye(4)
         matrix[:3, :3] = rotation
@@ -128,12 +128,12 @@ class Pose:
         return cls.from_parts(parent, child, rotation_from_quat_wxyz(quat), np.asarray(translation_m, float))
 
     @classmethod
-    def exp(cls, parent: str, child: str, twist: Float[ndarray, "6"]) -> Pose:
+    def exp(cls, parent: str, child: str, twist: Float[ndarray, 6]) -> Pose:
         """SE(3) exponential of `[v, ω]`."""
         translation_m = _left_jacobian(twist[3:]) @ twist[:3]
         return cls.from_parts(parent, child, rotation_from_rotvec(twist[3:]), translation_m)
 
-    def log(self) -> Float[ndarray, "6"]:
+    def log(self) -> Float[ndarray, 6]:
         """The twist `[v, ω]` with `exp(log(T)) = T`; |ω| ≤ π."""
         rotvec_rad = rotvec_from_rotation(self.rotation)
         return np.concatenate([np.linalg.solve(_left_jacobian(rotvec_rad), self.translation_m), rotvec_rad])
@@ -143,11 +143,11 @@ class Pose:
         return self.matrix[:3, :3]
 
     @property
-    def translation_m(self) -> Float[ndarray, "3"]:
+    def translation_m(self) -> Float[ndarray, 3]:
         return self.matrix[:3, 3]
 
     @property
-    def quat_wxyz(self) -> Float[ndarray, "4"]:
+    def quat_wxyz(self) -> Float[ndarray, 4]:
         return quat_wxyz_from_rotation(self.rotation)
 
     def inverse(self) -> Pose:
@@ -169,9 +169,7 @@ class Pose:
     def distance_to(self, other: Pose) -> tuple[float, float]:
         """(metres, radians) between two poses of the same pair of frames."""
         if (self.parent, self.child) != (other.parent, other.child):
-            raise FrameError(
-                f"T_{self.parent}_{self.child} and T_{other.parent}_{other.child} are not comparable"
-            )
+            raise FrameError(f"T_{self.parent}_{self.child} and T_{other.parent}_{other.child} are not comparable")
         turn = rotvec_from_rotation(self.rotation.T @ other.rotation)
         return float(np.linalg.norm(self.translation_m - other.translation_m)), float(np.linalg.norm(turn))
 

@@ -69,8 +69,11 @@ class Splat:
         if not splats:
             raise ValueError("nothing to concatenate")
         coefficients = max(splat.sh.shape[1] for splat in splats)
-        padded = [
-            np.pad(splat.sh, ((0, 0), (0, coefficients - splat.sh.shape[1]), (0, 0))) for splat in splats
-        ]
-        names = ("means_m", "quats_wxyz", "scales_m", "opacities")
-        return Splat(*(np.concatenate([getattr(s, n) for s in splats]) for n in names), np.concatenate(padded))
+        padded = [np.pad(splat.sh, ((0, 0), (0, coefficients - splat.sh.shape[1]), (0, 0))) for splat in splats]
+        return Splat(
+            means_m=np.concatenate([splat.means_m for splat in splats]),
+            quats_wxyz=np.concatenate([splat.quats_wxyz for splat in splats]),
+            scales_m=np.concatenate([splat.scales_m for splat in splats]),
+            opacities=np.concatenate([splat.opacities for splat in splats]),
+            sh=np.concatenate(padded),
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
@@ -53,9 +54,9 @@ def fingerprint(*parts: object) -> str:
 def run(folder: Path, name: str, key: str, work: Callable[[Path], Outcome]) -> StageResult:
     """Runs `work(partial folder)` unless `folder/name` was made with the same `key`.
 
-    The partial folder survives a kill, so that a stage with checkpoints (training) goes on from them; `work` is
-    given the same one again while `key` is the same. A failed blocking gate raises `GateFailed`; its
-    measurements stay in the partial folder's manifest for the report.
+    The partial folder survives a kill, so that a stage with checkpoints (training) goes on from them:
+    `work` is given the same one again while `key` is the same. A failed blocking gate raises `GateFailed`;
+    its measurements stay in the partial folder's manifest for the report.
     """
     done = folder / name
     if (done / MANIFEST).exists():
@@ -73,8 +74,9 @@ def run(folder: Path, name: str, key: str, work: Callable[[Path], Outcome]) -> S
     try:
         outcome = work(partial)
     except OSError as error:
-        if error.errno == 28:  # ENOSPC
-            raise BadInput(f"the disk is full: {error}", f"free some space in {folder} and run again") from error
+        if error.errno == errno.ENOSPC:
+            fix = f"free some space in {folder} and run again: finished stages are kept"
+            raise BadInput(f"the disk is full: {error}", fix) from error
         raise
     result = StageResult(
         name=name,

@@ -66,7 +66,7 @@ class Rasteriser(Protocol):
         splat: Splat,
         camera: CameraModel,
         T_cam_world: Float[ndarray, "4 4"],
-        background: Float[ndarray, "3"] | None = None,
+        background: Float[ndarray, 3] | None = None,
     ) -> Rendering: ...
 
     def forward(
@@ -74,5 +74,5 @@ class Rasteriser(Protocol):
         splat: Splat,
         camera: CameraModel,
         T_cam_world: Float[ndarray, "4 4"],
-        background: Float[ndarray, "3"] | None = None,
+        background: Float[ndarray, 3] | None = None,
     ) -> Pass: ...

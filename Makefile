@@ -1,0 +1,43 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+# They need git, make and a Python >= 3.11 with pip; the rest they get themselves.
+
+PYTHON ?= $(shell command -v python3.12 || command -v python3 || command -v python)
+UV := .tools/bin/uv
+RUN := $(UV) run --no-sync
+OUT ?= out/demo
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format types bench clean
+
+help:  ## This list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: .venv/.synced  ## uv, Python 3.12, system packages, the locked environment
+
+$(UV):
+	@$(PYTHON) .ci/get_uv.py .tools
+
+.venv/.synced: pyproject.toml uv.lock .python-version .ci/system_packages.sh | $(UV)
+	@sh .ci/system_packages.sh
+	@$(UV) sync --frozen --group bench
+	@touch $@
+
+demo: setup  ## Film the simulated bench, build its twin, compare with the truth
+	@$(RUN) tandem bench demo $(OUT)
+
+test: setup  ## Lint, types, import rules and all tests
+	@$(RUN) ruff check .
+	@$(RUN) ruff format --check .
+	@$(RUN) lint-imports --no-logo
+	@$(RUN) pyright
+	@$(RUN) pytest -q
+
+format: setup  ## Format and fix what can be fixed
+	@$(RUN) ruff check --fix .
+	@$(RUN) ruff format .
+
+bench: setup  ## Every benchmark, quickly
+	@for file in benchmarks/[a-z]*.py; do grep -q '__main__' $$file && { $(RUN) python $$file --quick || exit 1; }; done
+
+clean:  ## Remove outputs and caches, keep the environment
+	rm -rf out .pytest_cache .ruff_cache .import_linter_cache
