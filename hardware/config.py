@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -17,7 +16,7 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    def but(self, **changes: object) -> Self:
+    def but[C: Config](self: C, **changes: object) -> C:
         """A validated copy with some fields changed (pydantic's `model_copy(update=…)` checks nothing)."""
         return type(self).model_validate(self.model_dump() | changes)
 
