@@ -1,4 +1,4 @@
-"""What every rasteriser takes and gives: a `Splat` and a camera in, an `Rendering` out, gradients back.
+"""What every rasteriser takes and gives: a `Splat` and a camera in, a `Rendering` out, gradients back.
 
 Image formation is 3DGS's (Kerbl et al. 2023, https://arxiv.org/abs/2308.04079): EWA projection with a 0.3 px²
 low-pass, alpha = min(0.999, opacity · exp(-½ dᵀ Σ⁻¹ d)) where it is at least 1/255, front to back by the depth
@@ -8,7 +8,7 @@ of the means, a pixel stops before its transmittance would fall below 1e-4. Nump
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
 from numpy import ndarray
@@ -43,10 +43,12 @@ class SplatGradient:
     """|d loss / d projected mean|, the signal that densification reads; 0 where not visible."""
 
 
+@runtime_checkable
 class Pass(Protocol):
     """One forward pass that remembers what its backward pass needs."""
 
-    rendering: Rendering
+    @property
+    def rendering(self) -> Rendering: ...
 
     def backward(
         self,
@@ -56,10 +58,12 @@ class Pass(Protocol):
     ) -> SplatGradient: ...
 
 
+@runtime_checkable
 class Rasteriser(Protocol):
     """`render` keeps nothing; `forward` returns a `Pass`. Both refuse NaN and a camera with distortion."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def render(
         self,
