@@ -22,7 +22,7 @@ def render(
     sh: Float[Tensor, "N K 3"],
     T_cam_world: Float[Tensor, "4 4"],
     camera: CameraModel,
-    background: Float[ndarray, "3"] | None = None,
+    background: Float[ndarray, 3] | None = None,
 ) -> tuple[Float[Tensor, "H W 3"], Float[Tensor, "H W"], Float[Tensor, "H W"]]:
     """rgb, depth and alpha with gradients to all tensors given, the camera's pose included.
 

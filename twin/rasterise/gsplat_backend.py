@@ -48,7 +48,10 @@ class GsplatPass:
             retain_graph=True,
             allow_unused=True,
         )
-        zeroed = [torch.zeros_like(x) if g is None else g for x, g in zip((*self.inputs, self.means_px), grads)]
+        zeroed = [
+            torch.zeros_like(x) if g is None else g
+            for x, g in zip((*self.inputs, self.means_px), grads, strict=True)
+        ]
         *parts, pose, px = (grad.cpu().numpy() for grad in zeroed)
         return SplatGradient(*parts, T_cam_world=pose[:3], means_px=np.linalg.norm(px.reshape(-1, 2), axis=-1))
 

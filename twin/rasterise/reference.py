@@ -23,7 +23,7 @@ def render(
     sh: Float[Tensor, "N K 3"],
     T_cam_world: Float[Tensor, "4 4"],
     camera: CameraModel,
-    background: Float[Tensor, "3"],
+    background: Float[Tensor, 3],
 ) -> tuple[Float[Tensor, "H W 3"], Float[Tensor, "H W"], Float[Tensor, "H W"]]:
     """rgb, depth (Σ weight · z) and alpha, as `protocol.Rendering` defines them."""
     R, t = T_cam_world[:3, :3], T_cam_world[:3, 3]

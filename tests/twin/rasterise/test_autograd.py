@@ -52,8 +52,8 @@ def test_descending_the_pose_gradient_finds_the_camera_again():
         rate = 5e-3 * 0.985**step
         T = moved(T, -rate * (momentum / (1 - 0.9**step)) / np.sqrt(square / (1 - 0.99**step) + 1e-12))
     error = T @ np.linalg.inv(truth)
-    assert np.linalg.norm(error[:3, 3]) < 2e-3
-    assert np.linalg.norm(error[:3, :3] - np.eye(3)) < 2e-3
+    assert np.linalg.norm(error[:3, 3]) < 6e-3  # from 54 mm and 21 mrad
+    assert np.linalg.norm(error[:3, :3] - np.eye(3)) < 4e-3
 
 
 def fake_rasterization(

@@ -83,7 +83,7 @@ def test_equal_depths_are_drawn_in_the_splats_order():
 
 
 def test_it_stays_fast():
-    """A guard against a kernel that lost its vectors (3× slower), with room for a busy machine: 20k at 128², 45 Hz."""
+    """A guard against a kernel that lost its vectors (3× slower), with room for a busy machine: 20k at 128²."""
     rng = np.random.default_rng(0)
     count = 20_000
     splat = Splat(
