@@ -1,0 +1,86 @@
+"""The SO-101 arm for a MuJoCo scene: the model of the `so101-nexus` wheel with visual meshes light enough to draw.
+
+The wheel's meshes come from CAD and have 350 000 triangles together; ours keep the shape within a fraction of a
+millimetre. They are simplified once and kept in the user's cache folder.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import math
+import os
+import tempfile
+from pathlib import Path
+
+import mujoco
+
+from hardware import artefact
+from hardware.errors import BadInput
+
+JOINTS = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
+
+REST_RAD = tuple(math.radians(angle) for angle in (0.0, -90.0, 90.0, 38.0, 0.0, -5.0))
+"""Folded over its own base, jaw nearly closed: where the arm lies without power (the wheel's own rest pose)."""
+
+TRIANGLES_PER_MESH = 3500
+COLLISION_MESHES = ("part0", "part1")
+"""In the names of the meshes that only touch things: they are convex already and stay as they are."""
+
+
+def spec() -> mujoco.MjSpec:
+    """A fresh copy of the arm's model, its base frame at the origin, x forward, z up. Metres, radians, kilograms.
+
+    Raises `BadInput` when the wheel is not installed.
+    """
+    arm = mujoco.MjSpec.from_file(str(model_file()))
+    arm.meshdir = str(light_meshes())
+    arm.compiler.degree = False
+    return arm
+
+
+def model_file() -> Path:
+    found = importlib.util.find_spec("so101_nexus")
+    if found is None or not found.submodule_search_locations:
+        raise BadInput("the bench needs the arm model of the wheel 'so101-nexus'", "uv sync")
+    return Path(found.submodule_search_locations[0]) / "assets/SO101_menagerie/so101.xml"
+
+
+def light_meshes() -> Path:
+    """A folder with the wheel's meshes under their own names, the drawn ones simplified. Made on first use."""
+    version = importlib.metadata.version("so101-nexus")
+    name = f"so101-{version}-{TRIANGLES_PER_MESH}"
+    folder = cache_folder() / name
+    if not folder.is_dir():
+        source = model_file().parent / "assets"
+        with artefact.staged_folder(folder) as staged:
+            for file in sorted(source.glob("*.stl")):
+                simplify(file, staged / file.name)
+    return folder
+
+
+def cache_folder() -> Path:
+    """`$XDG_CACHE_HOME/tandem` or `~/.cache/tandem`; a temporary folder of this user where that is not writable."""
+    chosen = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tandem"
+    try:
+        chosen.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=chosen):
+            return chosen
+    except OSError:
+        return Path(tempfile.gettempdir()) / f"tandem-{os.getuid()}"
+
+
+def simplify(source: Path, target: Path) -> None:
+    """Writes the mesh with at most `TRIANGLES_PER_MESH` triangles (quadric error metric)."""
+    import open3d  # slow to import, and needed once per machine
+
+    if any(mark in source.stem for mark in COLLISION_MESHES):
+        target.write_bytes(source.read_bytes())
+        return
+    mesh = open3d.io.read_triangle_mesh(str(source))
+    mesh.merge_close_vertices(1e-6)
+    if len(mesh.triangles) > TRIANGLES_PER_MESH:
+        mesh = mesh.simplify_quadric_decimation(TRIANGLES_PER_MESH)
+    mesh.compute_triangle_normals()
+    if not open3d.io.write_triangle_mesh(str(target), mesh):
+        raise BadInput(f"cannot write {target}", "free some space in the cache folder, or set XDG_CACHE_HOME")
