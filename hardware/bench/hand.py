@@ -1,4 +1,4 @@
-"""A person walks round a table with a phone: where the camera is at each photo, and how it moves while it exposes."""
+"""A person walks round a table with a phone: where the camera is at each photo, and how it moves meanwhile."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy import ndarray
 from numpy.random import Generator
 
@@ -62,30 +62,31 @@ def walk(rng: Generator, count: int, target_m: Float[ndarray, 3]) -> list[Shot]:
     place = np.arange(count) * len(RINGS) / count
     ring = np.minimum(place.astype(int), len(RINGS) - 1)
     azimuth_rad = 2 * np.pi * (place - ring + ring * 0.37) + 0.08 * rng.normal(size=count) + rng.uniform(0, 6.28)
-    strays = [_wander(rng, count) for _ in range(7)]
+    strays = np.stack([_wander(rng, count) for _ in range(7)], -1)
     drift = _wander(rng, count)
     stamps_s = np.cumsum(PHOTO_EVERY_S * rng.uniform(0.75, 1.35, count))
-    shots = []
-    for n in range(count):
-        walked = RINGS[ring[n]]
-        level, rise = (
-            walked.distance_m * math.cos(walked.elevation_rad),
-            walked.distance_m * math.sin(walked.elevation_rad),
+    places_m = target_m + _on_rings(ring, azimuth_rad) + WANDER_M * strays[:, :3]
+    aims_m = target_m + AIM_WANDER_M * strays[:, 3:6]
+    return [
+        Shot(
+            T_base_cam=look(places_m[n], aims_m[n], ROLL_WANDER_RAD * float(strays[n, 6])),
+            twist=np.concatenate([_tremor(rng, SPEED_M_S), _tremor(rng, TURN_RATE_RAD_S)]),
+            exposure_s=float(rng.uniform(*EXPOSURE_S)),
+            gain=1 + EXPOSURE_DRIFT * math.tanh(float(drift[n])),
+            stamp_s=float(stamps_s[n]),
         )
-        stand = np.array([level * math.cos(azimuth_rad[n]), level * math.sin(azimuth_rad[n]), rise])
-        stray = np.array([s[n] for s in strays])
-        at_m = target_m + stand + WANDER_M * stray[:3]
-        aim_m = target_m + AIM_WANDER_M * stray[3:6] * [1, 1, 0.5]
-        shots.append(
-            Shot(
-                T_base_cam=look(at_m, aim_m, ROLL_WANDER_RAD * float(stray[6])),
-                twist=np.concatenate([_tremor(rng, SPEED_M_S), _tremor(rng, TURN_RATE_RAD_S)]),
-                exposure_s=float(rng.uniform(*EXPOSURE_S)),
-                gain=1 + EXPOSURE_DRIFT * math.tanh(float(drift[n])),
-                stamp_s=float(stamps_s[n]),
-            )
-        )
-    return shots
+        for n in range(count)
+    ]
+
+
+def _on_rings(ring: Int[ndarray, " N"], azimuth_rad: Float[ndarray, " N"]) -> Float[ndarray, "N 3"]:
+    """From the point looked at to the camera, metres."""
+    distance_m = np.array([r.distance_m for r in RINGS])[ring]
+    elevation_rad = np.array([r.elevation_rad for r in RINGS])[ring]
+    level_m = distance_m * np.cos(elevation_rad)
+    return np.stack(
+        [level_m * np.cos(azimuth_rad), level_m * np.sin(azimuth_rad), distance_m * np.sin(elevation_rad)], -1
+    )
 
 
 def look(at_m: Float[ndarray, 3], towards_m: Float[ndarray, 3], roll_rad: float) -> Pose:
@@ -103,9 +104,8 @@ def _wander(rng: Generator, count: int) -> Float[ndarray, " N"]:
     """A smooth random line of about unit deviation: sines of 4 … 25 photos' length and a little jitter."""
     n = np.arange(count)
     lengths, phases = rng.uniform(4, 25, 5), rng.uniform(0, 2 * np.pi, 5)
-    return np.sin(2 * np.pi * n[:, None] / lengths + phases).sum(1) / math.sqrt(2.5) * 0.9 + 0.3 * rng.normal(
-        size=count
-    )
+    sines = np.sin(2 * np.pi * n[:, None] / lengths + phases).sum(1) / math.sqrt(5 / 2)
+    return 0.95 * sines + 0.3 * rng.normal(size=count)
 
 
 def _tremor(rng: Generator, of: tuple[float, float, float]) -> Float[ndarray, 3]:

@@ -19,15 +19,25 @@ from hardware.bench import textures
 Rgb = tuple[int, int, int]
 Box = tuple[float, float, float, float]
 
+# fmt: off
 WORDS = (
-    "torque servo encoder gripper bearing spindle damper lattice anchor marble copper willow harbour lantern "
-    "orchard saffron granite meadow compass velvet thunder pepper walnut ribbon signal kettle cedar amber"
-).split()
+    "torque", "servo", "encoder", "gripper", "bearing", "spindle", "damper", "lattice", "anchor", "marble",
+    "copper", "willow", "harbour", "lantern", "orchard", "saffron", "granite", "meadow", "compass", "velvet",
+    "thunder", "pepper", "walnut", "ribbon", "signal", "kettle", "cedar", "amber",
+)
+# fmt: on
 INK: Rgb = (38, 38, 42)
 
 
 def font(size_px: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(max(6.0, size_px))
+
+
+def fitting(
+    pen: ImageDraw.ImageDraw, text: str, width_px: float, most_px: float
+) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """The letters in which the text is at most this wide and high."""
+    return font(min(most_px, most_px * width_px / pen.textlength(text, font=font(most_px))))
 
 
 def sheet(size_px: tuple[int, int], colour: Rgb) -> tuple[Image.Image, ImageDraw.ImageDraw]:
@@ -70,7 +80,7 @@ def blobs(
     left, top, right, bottom = area
     for _ in range(count):
         x, y, r = rng.uniform(left, right), rng.uniform(top, bottom), reach * rng.uniform(0.25, 1)
-        colour = colours[rng.integers(len(colours))]
+        colour = colours[int(rng.integers(len(colours)))]
         kind = rng.integers(3)
         if kind == 0:
             pen.ellipse((x - r, y - r, x + r, y + r), fill=colour)
@@ -90,9 +100,16 @@ def panel(
     band = 0.24 * height
     pen.rectangle((0, 0, width, band), fill=accents[0])
     pen.rectangle((0, band, width, band + 0.03 * height), fill=accents[-1])
-    size = min(0.75 * band, 1.7 * width / max(len(title), 1))
-    pen.text((0.06 * width, 0.1 * band), title, fill=(252, 250, 244), font=font(size))
-    pen.text((0.06 * width, 0.72 * band), words(rng, 3), fill=(252, 250, 244), font=font(0.2 * band))
+    pen.text(
+        (0.06 * width, 0.06 * band),
+        title,
+        fill=(252, 250, 244),
+        font=fitting(pen, title, 0.88 * width, 0.62 * band),
+    )
+    claim = words(rng, 3)
+    pen.text(
+        (0.06 * width, 0.7 * band), claim, fill=(252, 250, 244), font=fitting(pen, claim, 0.88 * width, 0.22 * band)
+    )
     blobs(pen, rng, (0.1 * width, 1.35 * band, 0.9 * width, 0.66 * height), accents, 14, 0.12 * min(width, height))
     paragraph(pen, rng, (0.06 * width, 0.74 * height, 0.6 * width, 0.97 * height), max(7, 0.034 * height))
     barcode(pen, rng, (0.64 * width, 0.78 * height, 0.95 * width, 0.95 * height))
@@ -124,7 +141,9 @@ def wrap(
     pen.rectangle((0, 0, width, 0.1 * height), fill=accents[0])
     pen.rectangle((0, 0.88 * height, width, height), fill=accents[-1])
     for left in (0.04 * width, 0.54 * width):
-        pen.text((left, 0.16 * height), title, fill=accents[0], font=font(0.24 * height))
+        pen.text(
+            (left, 0.14 * height), title, fill=accents[0], font=fitting(pen, title, 0.42 * width, 0.3 * height)
+        )
         pen.text((left, 0.45 * height), words(rng, 2), fill=INK, font=font(0.12 * height))
         paragraph(pen, rng, (left, 0.62 * height, left + 0.22 * width, 0.86 * height), 0.06 * height)
         blobs(
@@ -202,7 +221,8 @@ def shelf(rng: Generator, size_px: tuple[int, int], boards: int) -> UInt8[ndarra
         base, x = (row + 1) * pitch - thick, 0.02 * width
         while x < 0.96 * width:
             w, h = width * rng.uniform(0.02, 0.075), pitch * rng.uniform(0.5, 0.85)
-            colour = tuple(int(c) for c in rng.uniform(35, 215, 3))
+            grey, hue = rng.uniform(45, 190), rng.uniform(-55, 55, 3)
+            colour = tuple(int(c) for c in np.clip(grey + hue, 25, 225))
             pen.rectangle((x, base - h, min(x + w, 0.98 * width), base), fill=colour, outline=(30, 28, 26))
             pale = tuple(min(255, c + 90) for c in colour)
             for at in rng.uniform(0.15, 0.85, 2):
@@ -217,8 +237,8 @@ def tool_wall(rng: Generator, size_px: tuple[int, int]) -> UInt8[ndarray, "H W 3
     width, height = size_px
     page, pen = sheet(size_px, (196, 176, 148))
     step = width / 36
-    for y in np.arange(step / 2, height, step):
-        for x in np.arange(step / 2, width, step):
+    for y in np.arange(step / 2, height, step).tolist():
+        for x in np.arange(step / 2, width, step).tolist():
             pen.ellipse((x - 2, y - 2, x + 2, y + 2), fill=(120, 104, 84))
     x = 0.05 * width
     while x < 0.92 * width:

@@ -1,3 +1,5 @@
+# pyright: reportAttributeAccessIssue=false
+# MuJoCo's compiled module has no stubs.
 """MuJoCo's own OpenGL renderer without a window: a model's state and a pinhole camera → rgb.
 
 The camera's principal point is the picture's centre, and the picture's upper left *corner* is pixel (0, 0), as in
@@ -69,7 +71,7 @@ class Renderer:
         return np.ascontiguousarray(self._rgb[::-1])  # OpenGL's first row is the lowest
 
 
-def open_gl(width_px: int, height_px: int):  # noqa: ANN201 (MuJoCo's context classes share no base)
+def open_gl(width_px: int, height_px: int):
     """A context of $MUJOCO_GL; when that is unset, of EGL, else OSMesa. Raises `BadInput` with what to install."""
     backend = os.environ.get("MUJOCO_GL", "").lower().strip() or available_backend()
     try:

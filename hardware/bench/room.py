@@ -50,7 +50,7 @@ def floor(rng: Generator) -> UInt8[ndarray, "H W 3"]:
 
 def walls(rng: Generator) -> tuple[UInt8[ndarray, "H W 3"], ...]:
     """Pictures of the walls at +x, +y, −x, −y, seen from inside the room."""
-    tones = ((176, 178, 170), (168, 174, 180), (184, 174, 158), (172, 178, 166))
+    tones = ((222, 222, 212), (208, 216, 222), (228, 214, 194), (214, 222, 206))
     plain = [textures.plaster(rng, (ROOM_M[2], ROOM_M[0]), WALL_PX_PER_M, tone) for tone in tones]
     hills = ((206, 190, 160), (150, 176, 190), (96, 120, 128), (62, 92, 84), (40, 62, 56))
     dusk = ((92, 80, 120), (220, 150, 110), (120, 74, 84), (74, 54, 76), (44, 38, 58))
@@ -58,7 +58,7 @@ def walls(rng: Generator) -> tuple[UInt8[ndarray, "H W 3"], ...]:
     _hang(plain[0], prints.poster(rng, _px(0.9, 1.2), hills), 2.9, 0.75)
     _hang(plain[1], prints.whiteboard(rng, _px(2.0, 1.2)), 0.5, 0.75)
     _hang(plain[1], prints.poster(rng, _px(0.8, 1.1), dusk), 3.1, 0.7)
-    _hang(plain[2], prints.tool_wall(rng, _px(2.4, 1.3)), 0.9, 0.65)
+    _hang(plain[2], prints.tool_wall(rng, _px(2.4, 1.3)), 0.9, 0.3)
     _hang(plain[2], prints.poster(rng, _px(0.6, 0.9), hills[::-1]), 3.55, 0.8)
     _hang(plain[3], prints.poster(rng, _px(0.9, 1.2), dusk[::-1]), 0.4, 0.6)
     _hang(plain[3], prints.shelf(rng, _px(2.2, 1.5), 4), 1.8, 0.1)

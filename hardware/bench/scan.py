@@ -31,7 +31,7 @@ Size = Annotated[int, Field(ge=160, le=4096)]
 
 
 class ScanBench(Config):
-    """Films the simulated robot cell with a virtual phone; its truth lies beside the photos, for comparison only."""
+    """Films the simulated robot cell with a virtual phone; the truth lies beside the photos, for comparison."""
 
     output: tyro.conf.Positional[Path]
     """Folder for scan/*.jpg, truth.json and scan.json. It must be new, empty, or an earlier scan's."""

@@ -1,3 +1,5 @@
+# pyright: reportAttributeAccessIssue=false
+# MuJoCo's compiled module has no stubs.
 """The bench as a MuJoCo model: an SO-101 on a table with things, a printed board, a room round it, light.
 
 MuJoCo's world frame is the robot's base frame ("base": x forward, y left, z up, metres). The table's top is
@@ -125,7 +127,7 @@ def _set_options(world: mujoco.MjSpec) -> None:
     world.stat.extent = 1.0  # so that znear and zfar are metres
     world.stat.center = (*TABLE_CENTRE_M, 0.0)
     world.visual.map.znear, world.visual.map.zfar = 0.03, 12.0
-    world.visual.map.shadowclip, world.visual.map.shadowscale = 1.0, 0.6
+    world.visual.map.shadowclip, world.visual.map.shadowscale = 1.4, 0.6
     world.visual.quality.shadowsize = 4096
     world.visual.quality.offsamples = 4
 
@@ -133,15 +135,15 @@ def _set_options(world: mujoco.MjSpec) -> None:
 def _add_lights(world: mujoco.MjSpec) -> None:
     """Ambient light, a ceiling lamp that casts the shadows, a window's soft light from the side."""
     head = world.visual.headlight  # its ambient part does not move with the camera, the others would
-    head.ambient, head.diffuse, head.specular = (0.36, 0.36, 0.37), (0, 0, 0), (0, 0, 0)
+    head.ambient, head.diffuse, head.specular = (0.43, 0.43, 0.44), (0, 0, 0), (0, 0, 0)
     directional = mujoco.mjtLightType.mjLIGHT_DIRECTIONAL
     for name, towards, colour, casts in (
-        ("lamp", (-0.32, 0.26, -1.0), (0.47, 0.46, 0.44), True),
+        ("lamp", (-0.32, 0.26, -1.0), (0.47, 0.465, 0.45), True),
         ("window", (0.75, -0.5, -0.62), (0.17, 0.175, 0.185), False),
     ):
         direction = np.array(towards) / np.linalg.norm(towards)
         light = world.worldbody.add_light(name=name, type=directional, castshadow=casts)
-        light.pos = np.array([*TABLE_CENTRE_M, 0.0]) - 1.6 * direction
+        light.pos = np.array([*TABLE_CENTRE_M, 0.0]) - 2.0 * direction
         light.dir = direction
         light.diffuse, light.ambient, light.specular = colour, (0, 0, 0), (0.15, 0.15, 0.15)
 

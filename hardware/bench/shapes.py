@@ -1,4 +1,4 @@
-"""Triangle meshes with texture coordinates: boxes, lathed bodies, balls, tubes, sheets. Metres, z up, outward faces.
+"""Triangle meshes with texture coordinates: boxes, lathed bodies, tubes, flat pictures. Metres, outward faces.
 
 Texture coordinate (0, 0) is the picture's upper left corner, (1, 1) its lower right one.
 """

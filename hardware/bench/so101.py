@@ -1,3 +1,5 @@
+# pyright: reportAttributeAccessIssue=false
+# MuJoCo's compiled module has no stubs.
 """The SO-101 arm for a MuJoCo scene: the model of the `so101-nexus` wheel with visual meshes light enough to draw.
 
 The wheel's meshes come from CAD and have 350 000 triangles together; ours keep the shape within a fraction of a
@@ -77,10 +79,10 @@ def simplify(source: Path, target: Path) -> None:
     if any(mark in source.stem for mark in COLLISION_MESHES):
         target.write_bytes(source.read_bytes())
         return
-    mesh = open3d.io.read_triangle_mesh(str(source))
+    mesh = open3d.io.read_triangle_mesh(source)
     mesh.merge_close_vertices(1e-6)
     if len(mesh.triangles) > TRIANGLES_PER_MESH:
         mesh = mesh.simplify_quadric_decimation(TRIANGLES_PER_MESH)
     mesh.compute_triangle_normals()
-    if not open3d.io.write_triangle_mesh(str(target), mesh):
+    if not open3d.io.write_triangle_mesh(target, mesh):
         raise BadInput(f"cannot write {target}", "free some space in the cache folder, or set XDG_CACHE_HOME")

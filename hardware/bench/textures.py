@@ -179,7 +179,7 @@ def specks(picture: UInt8[ndarray, "H W 3"], rng: Generator, count: int, colours
     height, width = picture.shape[:2]
     for _ in range(count):
         at = (int(rng.uniform(0, width)), int(rng.uniform(0, height)))
-        colour = colours[rng.integers(len(colours))]
+        colour = colours[int(rng.integers(len(colours)))]
         axes = (int(rng.integers(1, 5)), int(rng.integers(1, 4)))
         cv2.ellipse(picture, at, axes, rng.uniform(0, 180), 0, 360, colour, -1, cv2.LINE_AA)
 
