@@ -24,7 +24,7 @@ C0 = 0.28209479177387814
 
 
 def splat(count: int = 3000, seed: int = 0) -> Splat:
-    """Half of the Gaussians flat on a 0.8 m table in a checker of two greys, the others on three balls. Degree 1."""
+    """Half of the Gaussians flat on a 0.8 m table in a checker of two greys, the others on the balls."""
     rng = np.random.default_rng(seed)
     table = np.column_stack([rng.uniform(-0.4, 0.4, (count // 2, 2)), rng.normal(0, 1e-3, count // 2)])
     checker = (np.floor(table[:, :1] / 0.1) + np.floor(table[:, 1:2] / 0.1)) % 2
