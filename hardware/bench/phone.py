@@ -35,8 +35,10 @@ FOCUS_BREATHING = 1.004
 APERTURE = 1.8
 FIRST_PHOTO = datetime.datetime(2026, 3, 14, 10, 12, 0)
 
-OVERSAMPLING = 1.5
+OVERSAMPLING = 1.25
 """Rendered pixels to a photo's pixel, each way."""
+LENS_BLUR_PX = 0.5
+"""Deviation of the lens's and the demosaicing's spread together."""
 BLUR_STEP_PX = 0.8
 """The picture may move this far from one drawn instant of an exposure to the next."""
 MOST_INSTANTS = 5
@@ -102,6 +104,7 @@ class Phone:
             pose = shot.at((instant + 0.5) / instants)
             cv2.accumulate(cv2.LUT(self._renderer.rgb(data, self._focal_px, pose), LINEAR), light)
         quarters = cv2.remap(light, self._map_x, self._map_y, cv2.INTER_LINEAR)
+        quarters = cv2.GaussianBlur(quarters, (0, 0), 2 * LENS_BLUR_PX)
         size = (self.camera.width_px, self.camera.height_px)
         exposed = cv2.resize(quarters, size, interpolation=cv2.INTER_AREA) * np.float32(shot.gain / instants)
         return develop(exposed, rng)

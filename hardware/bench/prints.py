@@ -161,11 +161,11 @@ def note(rng: Generator, size_px: tuple[int, int]) -> UInt8[ndarray, "H W 3"]:
     """A page of a lab book: squared paper, handwriting-like lines, a plot."""
     width, height = size_px
     page, pen = sheet(size_px, (243, 241, 232))
-    step = width / 30
+    step = width / 24
     for k in range(1, 60):
-        pen.line((k * step, 0, k * step, height), fill=(214, 222, 232))
-        pen.line((0, k * step, width, k * step), fill=(214, 222, 232))
-    paragraph(pen, rng, (2 * step, 2 * step, width - 2 * step, 0.45 * height), 1.25 * step, (40, 52, 120))
+        pen.line((k * step, 0, k * step, height), fill=(222, 228, 230))
+        pen.line((0, k * step, width, k * step), fill=(222, 228, 230))
+    paragraph(pen, rng, (2 * step, 2 * step, width - 2 * step, 0.45 * height), 1.8 * step, (58, 70, 132))
     base, left = 0.93 * height, 3 * step
     pen.line((left, 0.5 * height, left, base, width - 2 * step, base), fill=INK, width=3)
     x = np.linspace(left, width - 3 * step, 60)

@@ -128,7 +128,7 @@ def _set_options(world: mujoco.MjSpec) -> None:
     world.stat.center = (*TABLE_CENTRE_M, 0.0)
     world.visual.map.znear, world.visual.map.zfar = 0.03, 12.0
     world.visual.map.shadowclip, world.visual.map.shadowscale = 1.4, 0.6
-    world.visual.quality.shadowsize = 4096
+    world.visual.quality.shadowsize = 3072
     world.visual.quality.offsamples = 4
 
 
@@ -225,7 +225,7 @@ def _add_board(world: mujoco.MjSpec, board: CharucoBoard) -> None:
     down = (0.0, 0.0, -BOARD_THICK_M / 2)
     rim = shapes.joined([face.moved(down) for name, face in faces.items() if name != "top"])
     picture = board.draw(BOARD_PX_PER_M, BOARD_MARGIN_M)
-    ink = (28 + picture.astype(np.float32) * (238 - 28) / 255).astype(np.uint8)
+    ink = (34 + picture.astype(np.float32) * (234 - 34) / 255).astype(np.uint8)
     _add_drawn(world, body, "board", faces["top"].moved(down), _add_picture(world, "board", ink, 0.03))
     _add_drawn(world, body, "board_rim", rim, _add_picture(world, "board_rim", ink[:8, :8], 0.03))
     body.add_geom(

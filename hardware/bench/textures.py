@@ -66,13 +66,13 @@ def _plank(rng: Generator, height: int, width: int, px_per_m: float) -> Float32[
         knot = (rng.uniform(0.25, 0.75) * metres[0], rng.uniform(0.1, 0.9) * metres[1])
         distance_m = np.hypot(across_m - knot[0], (along_m - knot[1]) * 0.55)
         radius_m = radius_m + 0.016 * np.exp(-((distance_m / 0.013) ** 2))
-    phase = radius_m * rng.uniform(180, 320) + 0.5 * noise(rng, (height, width), (4, 12), 3)
+    phase = radius_m * rng.uniform(70, 140) + 0.5 * noise(rng, (height, width), (4, 12), 3)
     ring = phase - np.floor(phase)
-    late = np.clip(1 - np.abs(ring - 0.82) / 0.18, 0, 1) * 0.55 + ring * 0.25
-    fibre = noise(rng, (height, width), (metres[0] * 700, metres[1] * 22), 3)
-    pores = np.clip(noise(rng, (height, width), (metres[0] * 1100, metres[1] * 60), 1) - 0.62, 0, 1) * 1.6
+    late = np.clip(1 - np.abs(ring - 0.72) / 0.28, 0, 1) * 0.5 + ring * 0.2
+    fibre = noise(rng, (height, width), (metres[0] * 220, metres[1] * 12), 3)
+    pores = np.clip(noise(rng, (height, width), (metres[0] * 500, metres[1] * 40), 1) - 0.62, 0, 1) * 1.6
     tone = 0.72 + rng.uniform(-0.12, 0.12)
-    value = tone - 0.42 * late + 0.13 * fibre - 0.5 * pores + 0.05 * noise(rng, (height, width), (2, 6), 2)
+    value = tone - 0.34 * late + 0.12 * fibre - 0.3 * pores + 0.12 * noise(rng, (height, width), (2, 6), 3)
     return graded(value, OAK) * np.float32(rng.uniform(0.93, 1.05))
 
 
