@@ -17,7 +17,8 @@ from PIL import Image, ImageDraw, ImageFont
 from hardware.bench import textures
 
 Rgb = tuple[int, int, int]
-Box = tuple[float, float, float, float]
+Number = int | float
+Box = tuple[Number, Number, Number, Number]
 
 # fmt: off
 WORDS = (
@@ -111,7 +112,7 @@ def panel(
         (0.06 * width, 0.7 * band), claim, fill=(252, 250, 244), font=fitting(pen, claim, 0.88 * width, 0.22 * band)
     )
     blobs(pen, rng, (0.1 * width, 1.35 * band, 0.9 * width, 0.66 * height), accents, 14, 0.12 * min(width, height))
-    paragraph(pen, rng, (0.06 * width, 0.74 * height, 0.6 * width, 0.97 * height), max(7, 0.034 * height))
+    paragraph(pen, rng, (0.06 * width, 0.74 * height, 0.6 * width, 0.97 * height), max(7.0, 0.034 * height))
     barcode(pen, rng, (0.64 * width, 0.78 * height, 0.95 * width, 0.95 * height))
     return np.array(page)
 

@@ -6,6 +6,7 @@ pictures made here; labels are made up.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -135,8 +136,8 @@ def bottle(rng: Generator) -> Prop:
     label = prints.wrap(rng, (picture.shape[1], bottom - top), "FOAM 21", (214, 222, 214), SOAP)
     picture[top:bottom] = label
     colliders = (
-        Collider("cylinder", (radius_m, (height_m - 0.06) / 2), (0, 0, -0.03)),
-        Collider("cylinder", (0.0125, 0.03), (0, 0, half - 0.03)),
+        Collider("cylinder", (radius_m, (height_m - 0.06) / 2), (0.0, 0.0, -0.03)),
+        Collider("cylinder", (0.0125, 0.03), (0.0, 0.0, half - 0.03)),
     )
     size_m = (2 * radius_m, 2 * radius_m, height_m)
     return Prop("bottle", size_m, (Part(shape, picture, 0.3),), colliders, 0.23)
@@ -183,14 +184,14 @@ def mug(rng: Generator) -> Prop:
     walls = [
         Collider(
             "box",
-            (wall_m / 2, 1.02 * radius_m * np.tan(np.pi / 14), half),
-            (shift_m + (radius_m - wall_m / 2) * np.cos(a), (radius_m - wall_m / 2) * np.sin(a), 0.0),
-            float(a),
+            (wall_m / 2, 1.02 * radius_m * math.tan(math.pi / 14), half),
+            (shift_m + (radius_m - wall_m / 2) * math.cos(a), (radius_m - wall_m / 2) * math.sin(a), 0.0),
+            a,
         )
-        for a in np.linspace(0, 2 * np.pi, 14, endpoint=False)
+        for a in np.linspace(0, 2 * np.pi, 14, endpoint=False).tolist()
     ]
-    base = Collider("cylinder", (radius_m - 0.002, 0.003), (shift_m, 0, -half + 0.003))
-    grip = Collider("box", (0.0045, 0.0045, 0.026), (shift_m + radius_m + reach_m - 0.0095, 0, 0))
+    base = Collider("cylinder", (radius_m - 0.002, 0.003), (shift_m, 0.0, -half + 0.003))
+    grip = Collider("box", (0.0045, 0.0045, 0.026), (shift_m + radius_m + reach_m - 0.0095, 0.0, 0.0))
     size_m = (2 * radius_m + reach_m, 2 * radius_m, height_m)
     parts = (Part(shape.moved((shift_m, 0, 0)), picture, 0.4),)
     return Prop("mug", size_m, parts, (*walls, base, grip), 0.3)

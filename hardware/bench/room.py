@@ -69,7 +69,7 @@ def _px(width_m: float, height_m: float) -> tuple[int, int]:
     return round(width_m * WALL_PX_PER_M), round(height_m * WALL_PX_PER_M)
 
 
-def _hang(wall: UInt8[ndarray, "H W 3"], picture: UInt8[ndarray, "H W 3"], left_m: float, above_m: float) -> None:
+def _hang(wall: UInt8[ndarray, "H W 3"], picture: UInt8[ndarray, "h w 3"], left_m: float, above_m: float) -> None:
     """Puts a picture on a wall: how far from its left end, and how far its lower edge is above the floor."""
     height, width = picture.shape[:2]
     left = round(left_m * WALL_PX_PER_M)
@@ -108,5 +108,5 @@ def table_shapes() -> tuple[Shape, Shape]:
 
 def dark_wood(rng: Generator) -> UInt8[ndarray, "H W 3"]:
     """For the table's rim and legs."""
-    oak = textures.planks(rng, (0.25, 0.5), 600, (0.25, 1.0))
+    oak = textures.planks(rng, (0.25, 0.5), 600.0, (0.25, 1.0))
     return textures.as_rgb(oak.astype(np.float32) * 0.7)

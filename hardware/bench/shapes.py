@@ -12,7 +12,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-Profile = Sequence[tuple[float, float]]
+Number = int | float
+Profile = Sequence[tuple[Number, Number]]
 """(radius_m, z_m) from one end of a lathed strip to the other; smooth inside a strip, an edge between two."""
 
 
@@ -25,12 +26,12 @@ class Shape:
     uv: Float[ndarray, "V 2"]
     faces: Int[ndarray, "F 3"]
 
-    def moved(self, translation_m: Sequence[float], rotation: Float[ndarray, "3 3"] | None = None) -> Shape:
+    def moved(self, translation_m: Sequence[Number], rotation: Float[ndarray, "3 3"] | None = None) -> Shape:
         turn = np.eye(3) if rotation is None else rotation
         vertices_m = self.vertices_m @ turn.T + np.asarray(translation_m, float)
         return Shape(vertices_m, self.normals @ turn.T, self.uv, self.faces)
 
-    def mapped(self, left: float, top: float, right: float, bottom: float) -> Shape:
+    def mapped(self, left: Number, top: Number, right: Number, bottom: Number) -> Shape:
         """The same with its texture points squeezed into a window of the picture."""
         window = np.array([left, top]) + self.uv * [right - left, bottom - top]
         return Shape(self.vertices_m, self.normals, window, self.faces)
@@ -47,7 +48,7 @@ def joined(shapes: Sequence[Shape]) -> Shape:
 
 
 def grid(
-    corner_m: Sequence[float], right_m: Sequence[float], down_m: Sequence[float], cells: tuple[int, int] = (1, 1)
+    corner_m: Sequence[Number], right_m: Sequence[Number], down_m: Sequence[Number], cells: tuple[int, int] = (1, 1)
 ) -> Shape:
     """A flat picture: its upper left corner and its two edges; seen from the side of `down × right`."""
     columns, rows = cells
@@ -67,7 +68,7 @@ def _quads(rows: int, columns: int) -> Int[ndarray, "F 3"]:
     return np.concatenate([np.stack([first, right, below], -1), np.stack([right, below + 1, below], -1)])
 
 
-def box_faces(size_m: Sequence[float]) -> dict[str, Shape]:
+def box_faces(size_m: Sequence[Number]) -> dict[str, Shape]:
     """The six sides of a box about the origin; each shows a whole picture, upright when seen from outside."""
     x, y, z = (side / 2 for side in size_m)
     return {
@@ -84,7 +85,7 @@ ATLAS = ("front", "right", "back", "left", "top", "bottom")
 """The cells of a box's picture, three in a row, two rows."""
 
 
-def box(size_m: Sequence[float], inset: float = 0.002) -> Shape:
+def box(size_m: Sequence[Number], inset: float = 0.002) -> Shape:
     """A box whose picture has a cell per side, in the order of `ATLAS`; `inset` keeps neighbours from bleeding."""
     faces = box_faces(size_m)
     placed = []
@@ -96,7 +97,7 @@ def box(size_m: Sequence[float], inset: float = 0.002) -> Shape:
     return joined(placed)
 
 
-def plain_box(size_m: Sequence[float]) -> Shape:
+def plain_box(size_m: Sequence[Number]) -> Shape:
     """A box that shows the whole picture on each side."""
     return joined(list(box_faces(size_m).values()))
 
@@ -130,12 +131,6 @@ def _turned(profile: Float[ndarray, "P 2"], segments: int) -> Shape:
     u, v = np.meshgrid(np.linspace(0, 1, segments + 1), along / along[-1])
     faces = _quads(len(profile) - 1, segments)
     return Shape(round_z(profile), round_z(outward), np.stack([u.ravel(), v.ravel()], -1), faces[:, ::-1])
-
-
-def ball(radius_m: float, segments: int = 48) -> Shape:
-    """A sphere about the origin; u runs round the equator, v from pole to pole."""
-    angle_rad = np.linspace(0.0, np.pi, segments // 2 + 1)
-    return lathe([list(zip(radius_m * np.sin(angle_rad), radius_m * np.cos(angle_rad), strict=True))], segments)
 
 
 def tube(centres_m: Float[ndarray, "P 3"], radius_m: float, sides: int = 12) -> Shape:

@@ -13,14 +13,15 @@ from jaxtyping import Float, Float32, UInt8
 from numpy import ndarray
 from numpy.random import Generator
 
-Colour = tuple[float, float, float]
+Number = int | float
+Colour = tuple[Number, Number, Number]
 
 OAK: tuple[Colour, ...] = ((128, 84, 50), (176, 126, 82), (205, 160, 112), (222, 182, 136))
 """Dark late wood to light early wood."""
 
 
 def noise(
-    rng: Generator, size_px: tuple[int, int], cells: tuple[float, float], octaves: int = 4, fall: float = 0.5
+    rng: Generator, size_px: tuple[int, int], cells: tuple[Number, Number], octaves: int = 4, fall: float = 0.5
 ) -> Float32[ndarray, "H W"]:
     """Fractal value noise of (height, width), about −1 … 1; the first octave has `cells` (down, across)."""
     height, width = size_px
@@ -110,7 +111,7 @@ def concrete(
     floor = as_rgb(graded(0.5 + 0.55 * clouds + 0.12 * trowel - 0.5 * pits, colours))
     for _ in range(round(1.5 * size_m[0] * size_m[1] ** 0.5)):
         start = rng.uniform(0, 1, 2) * [shape[1], shape[0]]
-        crack(floor, rng, start, rng.uniform(0.3, 1.2) * px_per_m, 0.6)
+        crack(floor, rng, start, rng.uniform(0.3, 1.2) * px_per_m, colours[0])
     return floor
 
 
@@ -124,13 +125,12 @@ def plaster(
 
 
 def crack(
-    picture: UInt8[ndarray, "H W 3"], rng: Generator, start_px: Float[ndarray, 2], length_px: float, dark: float
+    picture: UInt8[ndarray, "H W 3"], rng: Generator, start_px: Float[ndarray, 2], length_px: float, colour: Colour
 ) -> None:
-    """Draws a wandering dark line into the picture."""
+    """Draws a wandering thin line into the picture."""
     steps = max(4, int(length_px / 12))
     heading = rng.uniform(0, 2 * np.pi) + np.cumsum(rng.normal(0, 0.35, steps))
     points = start_px + np.cumsum(np.stack([np.cos(heading), np.sin(heading)], -1) * 12, 0)
-    colour = (picture.mean((0, 1)) * dark).tolist()
     cv2.polylines(picture, [points.astype(np.int32)[:, None]], False, colour, 1, cv2.LINE_AA)
 
 
@@ -157,7 +157,7 @@ def stain(
     centre_px: tuple[float, float],
     radius_px: float,
     colour: Colour,
-    ring: float,
+    ring: Number,
 ) -> None:
     """Darkens a blot by `colour` (factors 0 … 1); `ring` 0 is a full blot, 1 only its rim, as a cup leaves it."""
     reach = int(radius_px * 1.4)
@@ -192,9 +192,12 @@ def contact_shade(
     spread_px: float,
 ) -> None:
     """Darkens the surface round a standing object's footprint (an ellipse), as the missing sky light does."""
-    rows, columns = np.mgrid[: picture.shape[0], : picture.shape[1]].astype(np.float32)
-    dx, dy = columns - centre_px[0], rows - centre_px[1]
+    reach_px = int(max(half_px) + 5 * spread_px)
+    top, left = (max(0, int(centre) - reach_px) for centre in centre_px[::-1])
+    patch = picture[top : int(centre_px[1]) + reach_px, left : int(centre_px[0]) + reach_px]
+    rows, columns = np.mgrid[: patch.shape[0], : patch.shape[1]].astype(np.float32)
+    dx, dy = columns + left - centre_px[0], rows + top - centre_px[1]
     u = (dx * np.cos(angle_rad) + dy * np.sin(angle_rad)) / half_px[0]
     v = (-dx * np.sin(angle_rad) + dy * np.cos(angle_rad)) / half_px[1]
     beyond_px = np.maximum(np.hypot(u, v) - 1, 0) * min(half_px)
-    picture[:] = as_rgb(picture * (1 - 0.45 * np.exp(-beyond_px / spread_px))[..., None])
+    patch[:] = as_rgb((patch * (1 - 0.45 * np.exp(-beyond_px / spread_px))[..., None]).astype(np.float32))
