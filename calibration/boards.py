@@ -1,0 +1,84 @@
+"""A picture in; which corners of a printed board it shows, and where, out."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+from numpy import ndarray
+
+from hardware.board import Board, CharucoBoard, MarkerBoard
+
+FEWEST_CORNERS = 6
+"""Fewer corners of a plane say little about where it is, and more often are a mistake."""
+REFINE_PX = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Detection:
+    """`ids` index `board.object_points`."""
+
+    ids: Int[ndarray, " N"]
+    corners_px: Float[ndarray, "N 2"]
+    """Pixel (0, 0) is the corner of the first pixel (OpenCV's detections, plus a half)."""
+
+
+def detect(board: Board, rgb: UInt8[ndarray, "H W 3"]) -> Detection | None:
+    """None when fewer than six corners of a ChArUco board (a single marker has four) are seen."""
+    grey = cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2GRAY)
+    found = _charuco(board, grey) if isinstance(board, CharucoBoard) else _markers(board, grey)
+    least = FEWEST_CORNERS if isinstance(board, CharucoBoard) else 4
+    if found is None or len(found.ids) < least or _on_a_line(board, found):
+        return None
+    return found
+
+
+def _charuco(board: CharucoBoard, grey: UInt8[ndarray, "H W"]) -> Detection | None:
+    corners, ids, _, _ = _charuco_detector(board).detectBoard(grey)
+    if ids is None or corners is None:
+        return None
+    return Detection(ids.reshape(-1).astype(np.int64), corners.reshape(-1, 2).astype(np.float64) + 0.5)
+
+
+def _markers(board: MarkerBoard, grey: UInt8[ndarray, "H W"]) -> Detection | None:
+    corners, ids, _ = _marker_detector(board.dictionary).detectMarkers(grey)
+    if ids is None:
+        return None
+    count = board.columns * board.rows
+    numbers = ids.reshape(-1).astype(np.int64) - board.first_id
+    seen = [(number, quad) for number, quad in zip(numbers, corners, strict=True) if 0 <= number < count]
+    if not seen or len({number for number, _ in seen}) < len(seen):
+        return None  # nothing, or one marker twice: two boards, or a reflection
+    ids_of_corners = np.concatenate([4 * number + np.arange(4) for number, _ in seen])
+    return Detection(
+        ids_of_corners, np.concatenate([quad.reshape(4, 2) for _, quad in seen]).astype(np.float64) + 0.5
+    )
+
+
+def _on_a_line(board: Board, found: Detection) -> bool:
+    """Corners of one row say nothing about the turn round it."""
+    spread = np.linalg.svd(np.ptp(board.object_points(found.ids)[:, :2], axis=0)[None] * np.eye(2))[1]
+    return bool(spread.min() <= 0)
+
+
+@functools.lru_cache(maxsize=8)
+def _charuco_detector(board: CharucoBoard) -> cv2.aruco.CharucoDetector:
+    size = board.squares_x, board.squares_y
+    described = cv2.aruco.CharucoBoard(size, board.square_m, board.marker_m, _dictionary(board.dictionary))
+    described.setLegacyPattern(board.legacy_pattern)
+    return cv2.aruco.CharucoDetector(described)
+
+
+@functools.lru_cache(maxsize=8)
+def _marker_detector(dictionary: str) -> cv2.aruco.ArucoDetector:
+    parameters = cv2.aruco.DetectorParameters()
+    parameters.cornerRefinementMethod = cv2.aruco.CORNER_REFINE_SUBPIX
+    parameters.cornerRefinementWinSize = REFINE_PX
+    return cv2.aruco.ArucoDetector(_dictionary(dictionary), parameters)
+
+
+def _dictionary(name: str) -> cv2.aruco.Dictionary:
+    return cv2.aruco.getPredefinedDictionary(getattr(cv2.aruco, name))

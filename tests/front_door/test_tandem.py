@@ -1,0 +1,60 @@
+"""What a person meets at the command line, before any work is done."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tandem
+from hardware.errors import BadInput
+
+EVERY_VERB = [(room, verb) for room, verbs in tandem.COMMANDS.items() for verb in verbs]
+
+
+def test_the_overview_lists_every_verb_and_needs_no_torch() -> None:
+    code = "import sys, tandem; print(tandem.overview(None)); assert 'torch' not in sys.modules"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert all(f"tandem {room} {verb} " in said for room, verb in EVERY_VERB)
+
+
+@pytest.mark.parametrize(("room", "verb"), EVERY_VERB)
+def test_every_verb_explains_its_flags(room: str, verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        tandem.main([room, verb, "--help"])
+    assert stop.value.code == 0
+    said = capsys.readouterr().out
+    assert f"tandem {room} {verb}" in said
+    assert "[default" in said or "(default" in said or "(required)" in said
+
+
+def test_an_unknown_verb_lists_the_choices() -> None:
+    with pytest.raises(BadInput, match="have: build, info"):
+        tandem.find(["twin", "biuld"])
+    with pytest.raises(BadInput, match="no room 'twim'; have: twin"):
+        tandem.find(["twim", "build"])
+
+
+def test_bad_input_exits_with_two_and_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    assert tandem.main(["twin", "biuld"]) == 2
+    said = capsys.readouterr().err
+    assert "no verb 'biuld'" in said
+    assert "Traceback" not in said
+
+
+def test_flags_win_over_the_config_file(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("training: {max_gaussians: 5, early_stop: false}\npaths: [a, b]\nseed: 3\n")
+    words = tandem.with_file(["scan", "--config", str(file), "--seed", "4"])
+    assert words == [
+        *("--training.max-gaussians", "5", "--training.no-early-stop", "--paths", "a", "b", "--seed", "3"),
+        *("scan", "--seed", "4"),
+    ]
+
+
+@pytest.mark.parametrize("text", ["- just\n- a list\n", "a: [unclosed\n"])
+def test_a_config_file_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text(text)
+    with pytest.raises(BadInput, match=r"bad\.yaml"):
+        tandem.with_file(["--config", str(file)])
