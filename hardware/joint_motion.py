@@ -20,7 +20,7 @@ State = tuple[float, float, float]
 
 _SLACK = 1e-10  # rad, rad/s: rounding of a few hundred floating point operations on numbers of order 10
 _SETTLED = 1e-9  # rad/s², below which a leftover acceleration is rounding
-_ROOT_STEPS = 12
+_ROOT_STEPS = 40
 _ON_TARGET = 1e-7  # rad, how well a stop is aimed
 _HALVINGS = 8
 
@@ -263,30 +263,33 @@ def jerk_range(state: State, dt_s: float, bounds: Bounds) -> tuple[float, float]
 
 def _fastest_jerk(dq: float, ddq: float, dt_s: float, bounds: Bounds) -> float:
     """The highest jerk after which the velocity, with acceleration then ramped to zero, peaks at the limit."""
+    levelling = -ddq / dt_s  # with this jerk the acceleration is zero at the end
+    if dq + ddq * dt_s / 2 > bounds.velocity:  # so with the one that is sought it passes zero inside the step
+        room = bounds.velocity - dq
+        return min(levelling, -ddq * ddq / (2 * room)) if ddq > 0 and room > 0 else -inf
+    # It ends at zero or above, and the peak is at the end of the ramp: square / 2 · jerk² + slope · jerk + rest = 0.
     square = dt_s * dt_s / bounds.jerk
     slope = dt_s * dt_s / 2 + ddq * dt_s / bounds.jerk
     rest = dq + ddq * dt_s + ddq * ddq / (2 * bounds.jerk) - bounds.velocity
-    inside = slope * slope - 2 * square * rest
-    if inside >= 0:
-        jerk = (sqrt(inside) - slope) / square
-        if ddq + jerk * dt_s >= 0:
-            return jerk
-    # The acceleration ends below zero: the peak is at the start, or inside the step where it passes zero.
-    if ddq <= 0:
-        return inf if dq + ddq * dt_s / 2 <= bounds.velocity else -inf
-    room = bounds.velocity - dq
-    return -ddq * ddq / (2 * room) if room > 0 else -inf
+    root = sqrt(max(0.0, slope * slope - 2 * square * rest))
+    jerk = -2 * rest / (root + slope) if slope > 0 else (root - slope) / square
+    return max(levelling, jerk)
 
 
 def rising_root(function: Callable[[float], float], low: float, high: float) -> float:
-    """Where a rising function passes zero, or the end that is nearer to it (regula falsi, Illinois variant)."""
+    """Where a rising function passes zero, or the end that is nearer to it.
+
+    Regula falsi (Illinois variant); a step that does not halve the interval is followed by one that does.
+    """
     at_low, at_high = function(low), function(high)
     if at_low >= 0:
         return low
     if at_high <= 0:
         return high
+    halve = False
     for _ in range(_ROOT_STEPS):
-        middle = high - at_high * (high - low) / (at_high - at_low)
+        width = high - low
+        middle = (low + high) / 2 if halve else high - at_high * width / (at_high - at_low)
         value = function(middle)
         if abs(value) < _ON_TARGET:
             return middle
@@ -294,6 +297,7 @@ def rising_root(function: Callable[[float], float], low: float, high: float) -> 
             high, at_high, at_low = middle, value, at_low / 2
         else:
             low, at_low, at_high = middle, value, at_high / 2
+        halve = high - low > width / 2
     return (low + high) / 2
 
 

@@ -73,6 +73,18 @@ def test_no_jerk_of_the_range_breaks_velocity_or_acceleration(dq, ddq, dt_s):
         assert stop(inside[-1, 1], inside[-1, 2], bounds).fastest <= bounds.velocity + 1e-7
 
 
+@given(st.floats(-2, 2), accelerations, st.sampled_from([1e-4, 0.002, 0.01, 0.05, 0.3]))
+def test_a_jerk_beyond_the_range_breaks_a_limit(dq, ddq, dt_s):
+    bounds = widened((0.0, dq, ddq), BOUNDS)
+    low, high = jerk_range((0.0, dq, ddq), dt_s, bounds)
+    more = 1e-3 * BOUNDS.jerk
+    if low <= high and high + more <= BOUNDS.jerk:
+        after = advance((0.0, dq, ddq), high + more, dt_s)
+        inside = np.array([advance((0.0, dq, ddq), high + more, t) for t in np.linspace(0, dt_s, 200)])
+        fastest = max(inside[:, 1].max(), after[1] + after[2] * abs(after[2]) / (2 * bounds.jerk))
+        assert fastest > bounds.velocity - 1e-9 or after[2] > bounds.acceleration
+
+
 @given(st.floats(-1, 1), st.floats(-1, 1), st.floats(-5, 5), st.floats(-1e-4, 1e-4), st.floats(-0.05, 0.05))
 def test_landing_lands_and_its_samples_keep_the_limits(q, dq, ddq, q_off, dq_off):
     dt_s = 0.01
@@ -106,7 +118,7 @@ def test_a_step_is_reached_in_the_least_time_without_overshoot():
     state, steps = (0.0, 0.0, 0.0), 0
     while state[0] != 1.0:
         state = follow(state, 1.0, 0.0, 0.0, 0.01, BOUNDS)
-        assert state[0] <= 1.0
+        assert state[0] <= 1.0 + 1e-7  # as well as a stop is aimed
         steps += 1
     assert 75 <= steps <= 77
 
@@ -145,4 +157,5 @@ def test_approach_says_none_when_no_constant_jerk_is_safe():
 
 @given(st.floats(-3, 3))
 def test_the_root_of_a_rising_function_is_found_or_the_nearer_end(at):
-    assert rising_root(lambda x: (x - at) ** 3, -1.0, 1.0) == pytest.approx(min(max(at, -1.0), 1.0), abs=0.02)
+    root = rising_root(lambda x: (x - at) ** 3, -1.0, 1.0)
+    assert root == pytest.approx(min(max(at, -1.0), 1.0), abs=0.0047)  # ∛1e-7: there the value is as good as zero
