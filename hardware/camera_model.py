@@ -9,13 +9,15 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import ConfigDict, PositiveFloat, PositiveInt
 
 from hardware.config import Config
 
 
 class CameraModel(Config):
     """Pinhole with Brown-Conrady distortion (k1 k2 p1 p2 k3), OpenCV's model and COLMAP's `OPENCV` (k3 = 0)."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
 
     width_px: PositiveInt
     height_px: PositiveInt
@@ -112,7 +114,7 @@ class CameraModel(Config):
         xy = points_cam_m[..., :2] / np.where(in_front, z, 1.0)[..., None]
         pixels = self.distort(xy) * [self.fx_px, self.fy_px] + [self.cx_px, self.cy_px]
         inside = (pixels >= 0).all(-1) & (pixels < [self.width_px, self.height_px]).all(-1)
-        return pixels, in_front & inside
+        return pixels, np.asarray(in_front & inside)
 
     def rays(self, pixels: Float[ndarray, "*batch 2"]) -> Float[ndarray, "*batch 3"]:
         """Pixels → directions in the optical frame with z = 1; a point is `ray * depth_m`."""

@@ -14,7 +14,12 @@ from hardware.errors import BadInput
 class Config(BaseModel):
     """Frozen; an unknown key is an error. Copy with changes through `but`, which checks them."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        ser_json_inf_nan="strings",  # JSON knows no infinity, and null would not come back
+    )
 
     def but[C: Config](self: C, **changes: object) -> C:
         """A validated copy with some fields changed (pydantic's `model_copy(update=…)` checks nothing)."""

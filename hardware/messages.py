@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf
 from typing import Literal, get_args
 
 import numpy as np
@@ -62,8 +63,10 @@ class ActionChunk:
     def __post_init__(self) -> None:
         if self.space not in get_args(ActionSpace):
             raise ValueError(f"no action space '{self.space}'; have: {', '.join(get_args(ActionSpace))}")
-        if not self.rate_hz > 0:
-            raise ValueError(f"rate_hz must be positive, got {self.rate_hz}")
+        if not 0 < self.rate_hz < inf:
+            raise ValueError(f"rate_hz must be positive and finite, got {self.rate_hz}")
+        if len(set(self.names)) != len(self.names):
+            raise ValueError(f"names repeat: {self.names}")
         if self.values.ndim != 2 or self.values.shape[0] == 0:
             raise ValueError(f"values must be [T, D] with T ≥ 1, got shape {self.values.shape}")
         if self.values.shape[1] != len(self.names):
