@@ -7,34 +7,16 @@ import fcntl
 import logging
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Annotated
 
-import tyro
 from rich.console import Console
 
 from hardware import artefact
-from hardware.config import Config
 from hardware.errors import BadInput, GateFailed, TandemError
 from twin import alignment, bundle, capture, mesh, nerfstudio_runner, report, sfm, training
+from twin.build_config import BuildTwin
 from twin.stage import Outcome, StageResult, fingerprint, run
 
 log = logging.getLogger(__name__)
-
-
-class BuildTwin(Config):
-    """Photos, a phone video, a nerfstudio transforms.json or a COLMAP model → a digital twin."""
-
-    scan: tyro.conf.Positional[Path]
-    """Folder of photos, a video file, a transforms.json, or a folder with a COLMAP model (poses are then kept)."""
-    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """Bundle folder. Finished stages are kept in its `work` folder; the same command goes on after a stop."""
-    capture: capture.CaptureConfig = capture.CaptureConfig()
-    sfm: sfm.SfmConfig = sfm.SfmConfig()
-    alignment: alignment.AlignmentConfig = alignment.AlignmentConfig()
-    training: training.TrainingConfig = training.TrainingConfig()
-    mesh: mesh.MeshConfig = mesh.MeshConfig()
-    nerfstudio: Path | None = None
-    """Train with `splatfacto` of this separate nerfstudio environment (its folder) instead of the built-in trainer."""
 
 
 def build(config: BuildTwin) -> int:
@@ -43,6 +25,7 @@ def build(config: BuildTwin) -> int:
     require_usable(config.output)
     with only_build_in(config.output):
         try:
+            artefact.write_model(config.output / "work" / report.CONFIG, config)
             results = run_stages(config)
         except GateFailed as error:
             explanation = config.output / "report.html"

@@ -51,13 +51,13 @@ class MeshConfig(Config):
 
     voxel_m: PositiveFloat | None = None
     """Edge of a voxel (scene units where the twin is not metric); by default from how far the cameras were."""
-    min_alpha: float = Field(0.8, gt=0, le=1)
+    min_alpha: float = Field(default=0.8, gt=0, le=1)
     """Pixels with less accumulated opacity have no depth."""
     long_side_px: PositiveInt = 640
     """Size of the depth pictures."""
     max_views: PositiveInt = 150
     """At most this many cameras, evenly spread over the capture."""
-    min_component_share: float = Field(0.02, ge=0, le=1)
+    min_component_share: float = Field(default=0.02, ge=0, le=1)
     """Connected pieces with fewer triangles than this share of the largest piece's are dropped."""
 
 

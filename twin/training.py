@@ -24,6 +24,8 @@ from twin.optimiser import Parameters, StepSizes
 from twin.photos import Photo
 from twin.posed_images import PosedImages, SparsePoints
 from twin.rasterise.choose import rasteriser
+from twin.rasterise.protocol import Rasteriser
+from twin.splat import Splat
 from twin.ssim import photometric
 from twin.stage import Outcome, fingerprint
 from twin.training_config import TrainingConfig
@@ -189,39 +191,14 @@ class Training:
         held_out.write_preview(self.out / "preview.png", self.rasteriser, self.parameters.splat, shown)
 
     def write_results(self) -> Outcome:
-        splat_ply.write(self.out / "scene.ply", self.parameters.splat)
-        self._write_preview()
-        views = held_out.score(self.rasteriser, self.parameters.splat, self.held_out)
-        artefact.write_text(self.out / "held_out.json", json.dumps([view.model_dump() for view in views], indent=1))
         artefact.write_text(self.out / "curve.json", json.dumps(self.curve, indent=1))
-        held_out.write_pictures(self.out / "held_out", self.rasteriser, self.parameters.splat, self.held_out)
-        camera = self.photos[0].levels[-1].camera
         numbers = {
-            "gaussians": len(self.parameters),
             "steps": self.step_count,
             "training_seconds": round(self.seconds, 1),
             "training_photos": len(self.photos),
-            "held_out_photos": len(self.held_out),
-            "width_px": camera.width_px,
-            "height_px": camera.height_px,
         }
-        if not views:
-            return Outcome(
-                numbers=numbers, notes=("No photo was held out, so nothing measures the twin's quality.",)
-            )
-        return Outcome(numbers=numbers | means(views), gates=(self._gate(views),))
-
-    def _gate(self, views: list[ViewQuality]) -> Gate:
-        return Gate(
-            name="held-out PSNR",
-            value=means(views)["psnr_db"],
-            relation=">=",
-            limit=WARN_BELOW_DB,
-            unit="dB",
-            advice="look at held_out/*.error.png: all over means poor poses or changing light (film again, slower, "
-            "with locked exposure); in places means too few photos there; blur means more steps or Gaussians",
-            blocking=False,
-        )
+        splat = self.parameters.splat
+        return write_splat(self.out, self.rasteriser, splat, self.held_out, self.photos[0], numbers)
 
     # ── going on after a stop ───────────────────────────────────────────────────────────────────────────────
 
@@ -252,3 +229,42 @@ def means(views: list[ViewQuality]) -> dict[str, float]:
     """Over the views; raw first, then with the photo's exposure fitted."""
     names = ("psnr_db", "ssim", "psnr_fitted_db", "ssim_fitted")
     return {name: float(np.mean([getattr(view, name) for view in views])) for name in names}
+
+
+def write_splat(
+    out: Path,
+    draw: Rasteriser,
+    splat: Splat,
+    apart: list[Photo],
+    example: Photo,
+    numbers: dict[str, float],
+) -> Outcome:
+    """The splat, its scores on the photos kept `apart`, and pictures of them (of `example` where there are none)."""
+    splat_ply.write(out / "scene.ply", splat)
+    held_out.write_preview(out / "preview.png", draw, splat, (apart or [example])[0])
+    views = held_out.score(draw, splat, apart)
+    artefact.write_text(out / "held_out.json", json.dumps([view.model_dump() for view in views], indent=1))
+    held_out.write_pictures(out / "held_out", draw, splat, apart)
+    camera = example.levels[-1].camera
+    numbers = numbers | {
+        "gaussians": len(splat),
+        "held_out_photos": len(apart),
+        "width_px": camera.width_px,
+        "height_px": camera.height_px,
+    }
+    if not views:
+        return Outcome(numbers=numbers, notes=("No photo was held out, so nothing measures the twin's quality.",))
+    return Outcome(numbers=numbers | means(views), gates=(quality_gate(views),))
+
+
+def quality_gate(views: list[ViewQuality]) -> Gate:
+    return Gate(
+        name="held-out PSNR",
+        value=means(views)["psnr_db"],
+        relation=">=",
+        limit=WARN_BELOW_DB,
+        unit="dB",
+        advice="look at held_out/*.error.png: all over means poor poses or changing light (film again, slower, "
+        "with locked exposure); in places means too few photos there; blur means more steps or Gaussians",
+        blocking=False,
+    )

@@ -50,9 +50,9 @@ class TrainingConfig(Config):
     max_gaussians: PositiveInt | None = None
     long_side_px: PositiveInt | None = None
     """Photos are trained on, and scored, at this size."""
-    sh_degree: int | None = Field(None, ge=0, le=3)
+    sh_degree: int | None = Field(default=None, ge=0, le=3)
     """How finely colour may depend on the direction it is seen from."""
-    ssim_weight: float = Field(0.2, ge=0, le=1)
+    ssim_weight: float = Field(default=0.2, ge=0, le=1)
     """λ of (1 − λ)·L1 + λ·(1 − SSIM)."""
     opacity_weight: NonNegativeFloat = 0.01
     """Pulls unneeded Gaussians towards transparency, so that they can be moved (3DGS-MCMC)."""
