@@ -58,7 +58,8 @@ class Parameters:
         n, coefficients = len(rows), (rows.shape[1] - SH) // 3
         shapes = {"means_m": (n, 3), "quats_wxyz": (n, 4), "scales_m": (n, 3), "opacities": (n,)}
         self.splat = Splat(
-            **{name: np.empty(shape) for name, shape in shapes.items()}, sh=np.empty((n, coefficients, 3))
+            **{name: np.empty(shape, np.float32) for name, shape in shapes.items()},
+            sh=np.empty((n, coefficients, 3), np.float32),
         )
         self._activate()
 

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
 
 from hardware import artefact
 from hardware.config import Config, read
@@ -28,8 +30,9 @@ from twin.stage import MANIFEST, StageResult
 CONFIG = "config.json"
 """The resolved `BuildTwin` in the work folder."""
 SHOWN_VIEWS, SHOWN_POINTS = 6, 1500
-POINTS_SHARE = 0.02
-"""Points of this share at either end are not drawn: a few far ones would shrink the drawing."""
+UNITS = {"mm": "mm", "px": "px", "percent": "%", "db": "dB", "seconds": "s", "m2": "m²", "m": "m", "deg": "°"}
+NEAR_SHARE = 0.8
+"""At least this share of the sparse points is drawn, and all that are no farther off than the cameras."""
 
 
 class Comparison(Config):
@@ -169,8 +172,18 @@ def cameras_section(folders: dict[str, Path], stages: dict[str, StageResult], co
 
 def numbers_in_words(sfm: StageResult, alignment: StageResult | None) -> dict[str, str]:
     """Every measurement of the two stages."""
-    numbers = sfm.numbers | (alignment.numbers if alignment is not None else {})
-    return {name.replace("_", " "): f"{value:,.5g}" for name, value in numbers.items()}
+    return measured(sfm.numbers | (alignment.numbers if alignment is not None else {}))
+
+
+def measured(numbers: dict[str, float]) -> dict[str, str]:
+    """`held_out_median_mm: 0.1398` → `held out median: 0.1398 mm`."""
+    rows = {}
+    for name, value in numbers.items():
+        stem, _, last = name.rpartition("_")
+        unit = UNITS.get(last, "") if stem else ""
+        words = stem if unit else name
+        rows[words.replace("_", " ")] = f"{value:,.5g} {unit}".strip()
+    return rows
 
 
 def camera_plans(posed: PosedImages, where: Path, config: BuildTwin | None) -> str:
@@ -183,7 +196,7 @@ def camera_plans(posed: PosedImages, where: Path, config: BuildTwin | None) -> s
     right = np.array([1.0, 0, 0]) if posed.world != "sfm" else Ts_world_cam[0, :3, 0]
     right = right - (right @ up) * up
     right = right / np.linalg.norm(right)
-    points = drawn_points(where / "points.npz")
+    points = drawn_points(where / "points.npz", Ts_world_cam[:, :3, 3])
     board = None
     if posed.world == "board" and config is not None:
         half_x, half_y = (side_m / 2 for side_m in config.alignment.board.size_m)
@@ -203,15 +216,17 @@ def camera_plans(posed: PosedImages, where: Path, config: BuildTwin | None) -> s
     return report_page.columns(*drawings)
 
 
-def drawn_points(file: Path) -> np.ndarray:
-    """A sample of the sparse points without the far ones."""
+def drawn_points(file: Path, centres: Float[ndarray, "C 3"]) -> Float[ndarray, "N 3"]:
+    """A sample of the sparse points without the far ones, which would shrink the drawing."""
     if not file.is_file():
         return np.zeros((0, 3))
     xyz = SparsePoints.load(file).xyz
     if not len(xyz):
         return xyz
-    low, high = np.quantile(xyz, [POINTS_SHARE, 1 - POINTS_SHARE], axis=0)
-    xyz = xyz[((xyz >= low) & (xyz <= high)).all(1)]
+    middle = np.median(xyz, axis=0)
+    away = np.linalg.norm(xyz - middle, axis=1)
+    reach = max(float(np.linalg.norm(centres - middle, axis=1).max()), float(np.quantile(away, NEAR_SHARE)))
+    xyz = xyz[away <= reach]
     return xyz[:: max(1, len(xyz) // SHOWN_POINTS)]
 
 
@@ -263,10 +278,9 @@ def training_section(folder: Path, stage: StageResult) -> str:
         for name, title in (("psnr_db", "PSNR, dB"), ("ssim", "SSIM"), ("gaussians", "Gaussians")):
             drawing = report_plots.curve(steps, [point[name] for point in points], tips, ("step", ""))
             drawings.append(report_page.figure(drawing, title))
-    words = {name.replace("_", " "): f"{value:,.6g}" for name, value in stage.numbers.items()}
     return report_page.section(
         "Training",
-        report_page.columns(*drawings, report_page.pairs(words)),
+        report_page.columns(*drawings, report_page.pairs(measured(stage.numbers))),
         lead="Quality on a few of the held-out photos while the splat learned." if points else "",
     )
 

@@ -68,6 +68,7 @@ def reconstruct(config: SfmConfig, capture: Path, out: Path) -> Outcome:
 
     Raises `BadInput` when no two frames fit together; the gates stop a poor reconstruction.
     """
+    quieten()
     manifest = read(Capture, capture / CAPTURE)
     if (capture / "posed.json").exists():
         return pass_through(capture, out)
@@ -91,6 +92,12 @@ def reconstruct(config: SfmConfig, capture: Path, out: Path) -> Outcome:
         numbers=numbers_of(frames, posed, points, models),
         notes=notes_of(frames, posed, models),
     )
+
+
+def quieten() -> None:
+    """COLMAP writes a line per photo to the terminal; with `tandem -v` they are kept."""
+    if not log.isEnabledFor(logging.DEBUG):
+        pycolmap.logging.minloglevel = pycolmap.logging.Level.ERROR.value
 
 
 def pass_through(capture: Path, out: Path) -> Outcome:
