@@ -38,6 +38,7 @@ Refusal = Literal[
     "obsolete",
     "not_in_charge",
     "emergency_stop",
+    "held",
 ]
 """
 clock     stamped later than now           stale     the observation, or the person's command, is too old

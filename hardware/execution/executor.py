@@ -97,6 +97,7 @@ class Executor:
         self._steps = 0
         self._person: Intervener | None = None
         self._emergency: str | None = None
+        self._held = False
         self._observed_ns: int | None = None
         self._obsolete_ns = 0
         self._hand = Hand(self.config, self._straight)
@@ -143,6 +144,14 @@ class Executor:
     def reset_emergency_stop(self) -> None:
         """For a person to call. The arm stays at rest until a new chunk, or a person who takes over anew."""
         self._orders.append(("reset", ""))
+
+    def hold(self) -> None:
+        """The policy may not act, as a process that it needs is missing: stops quickly. A person still may drive."""
+        self._orders.append(("hold", ""))
+
+    def release(self) -> None:
+        """The policy may act again, on what it observes from now on."""
+        self._orders.append(("release", ""))
 
     @property
     def status(self) -> ExecutorStatus:
@@ -239,6 +248,11 @@ class Executor:
                 self._emergency = None
                 self._forget(now_ns)
                 return self._halt(plan.path.at(now_ns), now_ns, self.config.quick_stop_s, self._idle_state())
+        elif order in ("hold", "release"):
+            self._held = order == "hold"
+            if self._person is None:
+                self._forget(now_ns)
+                return self._stopped_now("hold", plan, now_ns, self.config.quick_stop_s) if self._held else plan
         elif self._emergency is not None:
             self.counts["emergency_stop"] += 1
         elif order == "take_over":
@@ -295,6 +309,8 @@ class Executor:
             return "emergency_stop"
         if self._person is not None:
             return "not_in_charge"
+        if self._held:
+            return "held"
         if observation_ns > ahead_ns or chunk.start_ns > ahead_ns:
             return "clock"
         if now_ns - observation_ns > self.config.stale_chunk_s * NANOSECONDS_PER_SECOND:

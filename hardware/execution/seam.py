@@ -18,7 +18,7 @@ from hardware.execution.path import Moment
 from hardware.messages import NANOSECONDS_PER_SECOND
 
 SeamKind = Literal[
-    "chunk", "dry", "stale_chunk", "take_over", "stale_human", "give_back", "emergency_stop", "clock"
+    "chunk", "dry", "stale_chunk", "take_over", "stale_human", "give_back", "emergency_stop", "clock", "hold"
 ]
 """What was joined: a new chunk; the stop after a chunk's end or age; a person taking over, silent, giving back; …"""
 
