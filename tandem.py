@@ -36,6 +36,11 @@ COMMANDS: dict[str, dict[str, Command]] = {
         "export": Command("twin.export.bundle", "ExportTwin", "export", "to nerfstudio, ply or spz"),
         "eval": Command("twin.evaluate", "EvaluateTwin", "evaluate", "against held-out photos and known poses"),
     },
+    "vla": {
+        "serve": Command(
+            "vla.serve", "ServePolicy", "run", "a policy behind a websocket, as openpi's clients expect"
+        ),
+    },
     "bench": {
         "scan": Command("hardware.bench.scan", "ScanBench", "scan", "film the simulated cell with a virtual phone"),
         "demo": Command("twin.demo", "RunDemo", "demo", "bench scan → twin → comparison with the truth"),
