@@ -55,20 +55,27 @@ class Renderer:
         mujoco.mjv_updateScene(
             self._model, data, self._options, None, mujoco.MjvCamera(), mujoco.mjtCatBit.mjCAT_ALL, self._scene
         )
-        near_m = self._model.vis.map.znear * self._model.stat.extent
-        far_m = self._model.vis.map.zfar * self._model.stat.extent
-        for eye in self._scene.camera:  # left and right eye: the same, this is no stereo
-            eye.pos = T_world_cam.translation_m
-            eye.forward, eye.up = T_world_cam.rotation[:, 2], -T_world_cam.rotation[:, 1]
-            eye.frustum_center = 0.0
-            eye.frustum_width = near_m * self._width_px / (2 * focal_px)
-            eye.frustum_top = near_m * self._height_px / (2 * focal_px)
-            eye.frustum_bottom = -eye.frustum_top
-            eye.frustum_near, eye.frustum_far = near_m, far_m
+        aim(self._scene, self._model, (self._width_px, self._height_px), focal_px, T_world_cam)
         viewport = mujoco.MjrRect(0, 0, self._width_px, self._height_px)
         mujoco.mjr_render(viewport, self._scene, self._context)
         mujoco.mjr_readPixels(self._rgb, None, viewport, self._context)
         return np.ascontiguousarray(self._rgb[::-1])  # OpenGL's first row is the lowest
+
+
+def aim(
+    scene: mujoco.MjvScene, model: mujoco.MjModel, size_px: tuple[int, int], focal_px: float, T_world_cam: Pose
+) -> None:
+    """Makes the scene be seen by an ideal pinhole at an optical frame in MuJoCo's world."""
+    near_m = model.vis.map.znear * model.stat.extent
+    far_m = model.vis.map.zfar * model.stat.extent
+    for eye in scene.camera:  # left and right eye: the same, this is no stereo
+        eye.pos = T_world_cam.translation_m
+        eye.forward, eye.up = T_world_cam.rotation[:, 2], -T_world_cam.rotation[:, 1]
+        eye.frustum_center = 0.0
+        eye.frustum_width = near_m * size_px[0] / (2 * focal_px)
+        eye.frustum_top = near_m * size_px[1] / (2 * focal_px)
+        eye.frustum_bottom = -eye.frustum_top
+        eye.frustum_near, eye.frustum_far = near_m, far_m
 
 
 def open_gl(width_px: int, height_px: int):

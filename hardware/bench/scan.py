@@ -23,6 +23,11 @@ from hardware.progress import progress
 
 log = logging.getLogger(__name__)
 
+SOURCES = (
+    *("hand", "phone", "prints", "props", "renderer", "room"),
+    *("scan", "scene", "shapes", "so101", "textures", "truth"),
+)
+"""The modules that decide what a scan looks like."""
 PHOTOS, TRUTH, MANIFEST = "scan", "truth.json", "scan.json"
 LOOK_AT_M = np.array([0.33, 0.0, 0.02])
 """In the base frame: what the person films, between arm and board."""
@@ -156,6 +161,6 @@ def _require_free(output: Path) -> None:
 
 def _source_sha256() -> str:
     digest = hashlib.sha256()
-    for file in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(file.read_bytes())
+    for name in SOURCES:
+        digest.update(Path(__file__).with_name(f"{name}.py").read_bytes())
     return digest.hexdigest()

@@ -9,6 +9,7 @@ MuJoCo's world frame is the robot's base frame ("base": x forward, y left, z up,
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import mujoco
@@ -31,7 +32,12 @@ BOARD_THICK_M = 0.003
 BOARD_MARGIN_M = 0.024
 BOARD_PX_PER_M = 4000.0
 
-STANDS: dict[str, tuple[float, float, float]] = {
+Stands = Mapping[str, tuple[float, float, float]]
+"""x_m, y_m, yaw_rad of each thing on the table, in the base frame."""
+Foot = tuple[tuple[float, float], tuple[float, float]]
+"""Where the arm stands on the table, for the shade round it: centre and half axes, in metres, in the base frame."""
+
+STANDS: Stands = {
     "tea_carton": (0.335, 0.275, math.radians(24)),
     "screw_box": (0.135, -0.215, math.radians(-38)),
     "book": (0.645, -0.14, math.radians(17)),
@@ -41,7 +47,9 @@ STANDS: dict[str, tuple[float, float, float]] = {
     "block_a": (0.295, -0.2, math.radians(12)),
     "block_b": (0.47, 0.2, math.radians(-31)),
 }
-"""x_m, y_m, yaw_rad of each thing on the table, in the base frame."""
+ARM_FOOT: Foot = ((0.022, 0.0), (0.045, 0.05))
+ARM_PREFIX = "arm_"
+"""Of every name in the arm's own model."""
 
 NOTES = ((0.70, 0.12, math.radians(-78)), (0.02, 0.33, math.radians(160)))
 """x_m, y_m, yaw_rad of the paper sheets."""
@@ -74,7 +82,7 @@ def build(seed: int, board: CharucoBoard | None = None) -> Scene:
     board = board or CharucoBoard()
     rng = np.random.default_rng(seed)
     things = props.all_props(rng)
-    T_base_objects = {thing.name: _standing(thing) for thing in things}
+    T_base_objects = {thing.name: standing(thing, STANDS[thing.name]) for thing in things}
     world = spec(rng, board, things, T_base_objects)
     return Scene(world.compile(), board, board_pose(), things, T_base_objects)
 
@@ -82,26 +90,41 @@ def build(seed: int, board: CharucoBoard | None = None) -> Scene:
 def spec(
     rng: np.random.Generator, board: CharucoBoard, things: tuple[Prop, ...], T_base_objects: dict[str, Pose]
 ) -> mujoco.MjSpec:
-    """The scene as MuJoCo's editable specification."""
+    """The scene as MuJoCo's editable specification; the things on the table are free."""
+    world = surroundings(rng, board, things, STANDS, ARM_FOOT)
+    for thing in things:
+        world.body(thing.name).add_freejoint(name=thing.name)
+    arm = so101.spec()
+    attach_arm(world, arm)
+    paint_so101(world)
+    _add_rest_key(world, things, T_base_objects)
+    return world
+
+
+def surroundings(
+    rng: np.random.Generator, board: CharucoBoard, things: tuple[Prop, ...], stands: Stands, foot: Foot
+) -> mujoco.MjSpec:
+    """Everything but the arm: light, room, table, board, notes, and the things, fixed where `stands` says."""
     world = mujoco.MjSpec()
     world.modelname = "bench"
     world.compiler.degree = False
     _set_options(world)
     _add_lights(world)
     _add_room(world, rng)
-    _add_table(world, rng, things, T_base_objects)
+    _add_table(world, rng, things, stands, foot)
     _add_board(world, board)
     for number, at in enumerate(NOTES):
         _add_note(world, rng, f"note_{number}", at)
     for thing in things:
-        _add_prop(world, thing, T_base_objects[thing.name])
-    arm = so101.spec()
+        add_prop(world, thing, standing(thing, stands[thing.name]))
+    return world
+
+
+def attach_arm(world: mujoco.MjSpec, arm: mujoco.MjSpec) -> None:
+    """The arm's base frame becomes the world's; its names get the prefix `ARM_PREFIX`."""
     for name in ("timestep", "iterations", "ls_iterations"):
         setattr(arm.option, name, getattr(world.option, name))
-    world.attach(arm, frame=world.worldbody.add_frame(), prefix="arm_")
-    _paint_arm(world)
-    _add_rest_key(world, things, T_base_objects)
-    return world
+    world.attach(arm, frame=world.worldbody.add_frame(), prefix=ARM_PREFIX)
 
 
 def board_pose() -> Pose:
@@ -110,8 +133,9 @@ def board_pose() -> Pose:
     return _upright("board", (x_m, y_m, TABLE_Z_M + BOARD_THICK_M), yaw_rad)
 
 
-def _standing(thing: Prop) -> Pose:
-    x_m, y_m, yaw_rad = STANDS[thing.name]
+def standing(thing: Prop, at: tuple[float, float, float]) -> Pose:
+    """T_base_thing of a prop that stands on the table at (x_m, y_m, yaw_rad)."""
+    x_m, y_m, yaw_rad = at
     return _upright(thing.name, (x_m, y_m, TABLE_Z_M + thing.size_m[2] / 2), yaw_rad)
 
 
@@ -148,7 +172,7 @@ def _add_lights(world: mujoco.MjSpec) -> None:
         light.diffuse, light.ambient, light.specular = colour, (0, 0, 0), (0.15, 0.15, 0.15)
 
 
-def _add_picture(world: mujoco.MjSpec, name: str, picture: UInt8[ndarray, "H W 3"], gloss: float) -> str:
+def add_picture(world: mujoco.MjSpec, name: str, picture: UInt8[ndarray, "H W 3"], gloss: float) -> str:
     """A material that shows the picture; its name."""
     texture = world.add_texture(name=name, type=mujoco.mjtTexture.mjTEXTURE_2D, nchannel=3)
     texture.height, texture.width = picture.shape[:2]
@@ -158,9 +182,7 @@ def _add_picture(world: mujoco.MjSpec, name: str, picture: UInt8[ndarray, "H W 3
     return name
 
 
-def _add_drawn(
-    world: mujoco.MjSpec, body: mujoco.MjsBody, name: str, shape: Shape, material: str
-) -> mujoco.MjsGeom:
+def add_drawn(world: mujoco.MjSpec, body: mujoco.MjsBody, name: str, shape: Shape, material: str) -> mujoco.MjsGeom:
     """A surface that is only drawn: no mass, no contact."""
     mesh = world.add_mesh(name=name)
     mesh.uservert, mesh.usernormal = shape.vertices_m.ravel(), shape.normals.ravel()
@@ -178,7 +200,7 @@ def _add_room(world: mujoco.MjSpec, rng: np.random.Generator) -> None:
     names = ("floor", "wall_east", "wall_north", "wall_west", "wall_south")
     floor_z_m = TABLE_Z_M - room.TABLE_HEIGHT_M
     for name, shape, picture in zip(names, room.room_shapes(TABLE_CENTRE_M, floor_z_m), pictures, strict=True):
-        _add_drawn(world, world.worldbody, name, shape, _add_picture(world, name, picture, 0.0))
+        add_drawn(world, world.worldbody, name, shape, add_picture(world, name, picture, 0.0))
     world.worldbody.add_geom(
         name="floor_touch",
         type=mujoco.mjtGeom.mjGEOM_PLANE,
@@ -189,18 +211,15 @@ def _add_room(world: mujoco.MjSpec, rng: np.random.Generator) -> None:
 
 
 def _add_table(
-    world: mujoco.MjSpec, rng: np.random.Generator, things: tuple[Prop, ...], T_base_objects: dict[str, Pose]
+    world: mujoco.MjSpec, rng: np.random.Generator, things: tuple[Prop, ...], stands: Stands, foot: Foot
 ) -> None:
     body = world.worldbody.add_body(name="table", pos=(*TABLE_CENTRE_M, TABLE_Z_M))
-    stands = [
-        (_on_table(T_base_objects[thing.name].translation_m), thing.footprint_m, STANDS[thing.name][2])
-        for thing in things
-    ]
-    stands.append((_on_table((0.022, 0.0)), (0.045, 0.05), 0.0))  # the arm's base
+    shaded = [(_on_table(stands[thing.name][:2]), thing.footprint_m, stands[thing.name][2]) for thing in things]
+    shaded.append((_on_table(foot[0]), foot[1], 0.0))
     surface, below = room.table_shapes()
-    top = _add_picture(world, "table_top", room.table_top(rng, stands), 0.08)
-    _add_drawn(world, body, "table_top", surface, top)
-    _add_drawn(world, body, "table_frame", below, _add_picture(world, "table_frame", room.dark_wood(rng), 0.05))
+    top = add_picture(world, "table_top", room.table_top(rng, shaded), 0.08)
+    add_drawn(world, body, "table_top", surface, top)
+    add_drawn(world, body, "table_frame", below, add_picture(world, "table_frame", room.dark_wood(rng), 0.05))
     x, y, thick = room.TABLE_M
     body.add_geom(
         name="table_touch",
@@ -226,8 +245,8 @@ def _add_board(world: mujoco.MjSpec, board: CharucoBoard) -> None:
     rim = shapes.joined([face.moved(down) for name, face in faces.items() if name != "top"])
     picture = board.draw(BOARD_PX_PER_M, BOARD_MARGIN_M)
     ink = (34 + picture.astype(np.float32) * (234 - 34) / 255).astype(np.uint8)
-    _add_drawn(world, body, "board", faces["top"].moved(down), _add_picture(world, "board", ink, 0.03))
-    _add_drawn(world, body, "board_rim", rim, _add_picture(world, "board_rim", ink[:8, :8], 0.03))
+    add_drawn(world, body, "board", faces["top"].moved(down), add_picture(world, "board", ink, 0.03))
+    add_drawn(world, body, "board_rim", rim, add_picture(world, "board_rim", ink[:8, :8], 0.03))
     body.add_geom(
         name="board_touch",
         type=mujoco.mjtGeom.mjGEOM_BOX,
@@ -244,15 +263,15 @@ def _add_note(world: mujoco.MjSpec, rng: np.random.Generator, name: str, at: tup
     pose = _upright(name, (at[0], at[1], TABLE_Z_M + NOTE_M[2] / 2), at[2])
     body = world.worldbody.add_body(name=name, pos=pose.translation_m, quat=pose.quat_wxyz)
     picture = prints.note(rng, (round(NOTE_M[0] * 2000), round(NOTE_M[1] * 2000)))
-    _add_drawn(world, body, name, shapes.box_faces(NOTE_M)["top"], _add_picture(world, name, picture, 0.0))
+    add_drawn(world, body, name, shapes.box_faces(NOTE_M)["top"], add_picture(world, name, picture, 0.0))
 
 
-def _add_prop(world: mujoco.MjSpec, thing: Prop, T_base_obj: Pose) -> None:
+def add_prop(world: mujoco.MjSpec, thing: Prop, T_base_obj: Pose) -> mujoco.MjsBody:
+    """The prop as a body of the world, fixed there; a free joint on it sets it free."""
     body = world.worldbody.add_body(name=thing.name, pos=T_base_obj.translation_m, quat=T_base_obj.quat_wxyz)
-    body.add_freejoint(name=thing.name)
     for number, part in enumerate(thing.parts):
         name = f"{thing.name}_{number}"
-        _add_drawn(world, body, name, part.shape, _add_picture(world, name, part.picture, part.gloss))
+        add_drawn(world, body, name, part.shape, add_picture(world, name, part.picture, part.gloss))
     kinds = {
         "box": mujoco.mjtGeom.mjGEOM_BOX,
         "cylinder": mujoco.mjtGeom.mjGEOM_CYLINDER,
@@ -271,6 +290,7 @@ def _add_prop(world: mujoco.MjSpec, thing: Prop, T_base_obj: Pose) -> None:
             friction=thing.friction,
             condim=4,
         )
+    return body
 
 
 def _volume_m3(collider: props.Collider) -> float:
@@ -282,10 +302,10 @@ def _volume_m3(collider: props.Collider) -> float:
     return 4 / 3 * math.pi * half[0] ** 3
 
 
-def _paint_arm(world: mujoco.MjSpec) -> None:
+def paint_so101(world: mujoco.MjSpec) -> None:
     """Printed parts in orange, darker than the wheel's yellow, which would burn out in our light."""
     for material in world.materials:
-        if material.name.startswith("arm_") and "sts3215" not in material.name:
+        if material.name.startswith(ARM_PREFIX) and "sts3215" not in material.name:
             material.rgba = (0.86, 0.5, 0.12, 1)
             material.specular = 0.15
 

@@ -30,13 +30,13 @@ COLLISION_MESHES = ("part0", "part1")
 """In the names of the meshes that only touch things: they are convex already and stay as they are."""
 
 
-def spec() -> mujoco.MjSpec:
+def spec(triangles: int = TRIANGLES_PER_MESH) -> mujoco.MjSpec:
     """A fresh copy of the arm's model, its base frame at the origin, x forward, z up. Metres, radians, kilograms.
 
-    Raises `BadInput` when the wheel is not installed.
+    No drawn mesh has more than `triangles`. Raises `BadInput` when the wheel is not installed.
     """
     arm = mujoco.MjSpec.from_file(str(model_file()))
-    arm.meshdir = str(light_meshes())
+    arm.meshdir = str(light_meshes(triangles))
     arm.compiler.degree = False
     return arm
 
@@ -48,16 +48,16 @@ def model_file() -> Path:
     return Path(found.submodule_search_locations[0]) / "assets/SO101_menagerie/so101.xml"
 
 
-def light_meshes() -> Path:
+def light_meshes(triangles: int = TRIANGLES_PER_MESH) -> Path:
     """A folder with the wheel's meshes under their own names, the drawn ones simplified. Made on first use."""
     version = importlib.metadata.version("so101-nexus")
-    name = f"so101-{version}-{TRIANGLES_PER_MESH}"
+    name = f"so101-{version}-{triangles}"
     folder = cache_folder() / name
     if not folder.is_dir():
         source = model_file().parent / "assets"
         with artefact.staged_folder(folder) as staged:
             for file in sorted(source.glob("*.stl")):
-                simplify(file, staged / file.name)
+                simplify(file, staged / file.name, triangles)
     return folder
 
 
@@ -72,8 +72,8 @@ def cache_folder() -> Path:
         return Path(tempfile.gettempdir()) / f"tandem-{os.getuid()}"
 
 
-def simplify(source: Path, target: Path) -> None:
-    """Writes the mesh with at most `TRIANGLES_PER_MESH` triangles (quadric error metric)."""
+def simplify(source: Path, target: Path, triangles: int) -> None:
+    """Writes the mesh with at most that many triangles (quadric error metric)."""
     import open3d  # slow to import, and needed once per machine
 
     if any(mark in source.stem for mark in COLLISION_MESHES):
@@ -81,8 +81,8 @@ def simplify(source: Path, target: Path) -> None:
         return
     mesh = open3d.io.read_triangle_mesh(source)
     mesh.merge_close_vertices(1e-6)
-    if len(mesh.triangles) > TRIANGLES_PER_MESH:
-        mesh = mesh.simplify_quadric_decimation(TRIANGLES_PER_MESH)
+    if len(mesh.triangles) > triangles:
+        mesh = mesh.simplify_quadric_decimation(triangles)
     mesh.compute_triangle_normals()
     if not open3d.io.write_triangle_mesh(target, mesh):
         raise BadInput(f"cannot write {target}", "free some space in the cache folder, or set XDG_CACHE_HOME")
