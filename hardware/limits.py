@@ -25,7 +25,7 @@ from hardware.errors import BadInput
 from hardware.joint_motion import Bounds, State
 from hardware.messages import NANOSECONDS_PER_SECOND
 from hardware.ports import JointReading
-from hardware.workspace import NO_DEPTH, Depths, Workspace, WorkspaceBox
+from hardware.workspace import NO_DEPTH, Depths, Workspace, WorkspaceBox, brake, positions
 
 Kind = Literal[
     "position",
@@ -49,7 +49,6 @@ Kind = Literal[
 _REPORTED_RAD = 1e-6  # below that, sent and asked are the same
 _REPORTED_M = 1e-6
 _LINE_HALVINGS = 6
-_STOP_SAMPLES = (0.25, 0.5, 0.75, 1.0)
 
 
 @dataclass(frozen=True)
@@ -213,7 +212,9 @@ class Limiter:
             if not joint_motion.is_safe(state, bounds)
         ]
         self._beyond = bool(violations)
-        self._allowed = self._stop_depths(self._states) if self._workspace.is_limited else NO_DEPTH
+        self._allowed = NO_DEPTH
+        if self._workspace.is_limited:
+            self._allowed = self._workspace.stop_depths(self._states, self._bounds, NO_DEPTH)
         return self._count(violations)
 
     def filter(self, now_ns: int, request: Request) -> Sent:
@@ -311,13 +312,13 @@ class Limiter:
         if target is not asked:
             aims = [(0.0, 0.0)] * len(asked)
         after = self._follow(target, aims, dt_s)
-        depths = self._stop_depths(after)
+        depths = self._workspace.stop_depths(after, self._bounds, self._allowed)
         if self._is_allowed(depths):
             self._allow(depths)
             return after, wrong
-        after = self._brake(dt_s)
+        after = brake(self._states, dt_s, self._bounds)
         if not wrong:
-            wrong = self._beyond_allowed(depths, self._workspace.depths(_positions(after)))
+            wrong = self._beyond_allowed(depths, self._workspace.depths(positions(after)))
         return after, wrong
 
     def _inside(self, asked: list[float]) -> tuple[list[float], list[Violation]]:
@@ -340,30 +341,8 @@ class Limiter:
         point = [a + near * (b - a) for a, b in zip(rest, asked, strict=True)]
         return point, self._beyond_allowed(depths, self._workspace.depths(np.array(point)))
 
-    def _stop_depths(self, states: list[State]) -> Depths:
-        """The deepest on the quickest stop from these states."""
-        here = self._workspace.depths(_positions(states))
-        turned = sum(
-            way.high - way.low
-            for (_, dq, ddq), bounds in zip(states, self._bounds, strict=True)
-            for way in [joint_motion.stop(dq, ddq, bounds)]
-        )
-        if turned == 0.0 or max(here) + 2 * self._workspace.lever_m * turned < 0:
-            return here
-        stop_s = max(joint_motion.stop_time(s[1], s[2], b) for s, b in zip(states, self._bounds, strict=True))
-        path = [here]
-        for part in _STOP_SAMPLES:
-            on_way = [
-                joint_motion.brake(state, part * stop_s, bounds)
-                for state, bounds in zip(states, self._bounds, strict=True)
-            ]
-            path.append(self._workspace.depths(_positions(on_way)))
-        return Depths(*(max(column) for column in zip(*path, strict=True)))
-
     def _is_allowed(self, depths: Depths) -> bool:
-        return all(
-            depth <= max(0.0, allowed) + _REPORTED_M for depth, allowed in zip(depths, self._allowed, strict=True)
-        )
+        return depths.excess(self._allowed) <= _REPORTED_M
 
     def _allow(self, depths: Depths) -> None:
         """From beyond a limit the arm may only come back: what it has left stays forbidden."""
@@ -377,15 +356,9 @@ class Limiter:
             if depth > max(0.0, allowed) + _REPORTED_M
         ]
 
-    def _brake(self, dt_s: float) -> list[State]:
-        return [
-            joint_motion.brake(state, dt_s, bounds)
-            for state, bounds in zip(self._states, self._bounds, strict=True)
-        ]
-
     def _stop(self, now_ns: int, dt_s: float, violations: list[Violation]) -> Sent:
         self._asked.clear()
-        self._states = self._brake(dt_s)
+        self._states = brake(self._states, dt_s, self._bounds)
         return self._sent(now_ns, violations)
 
     def _clipped(self, asked: list[float], before: list[State], dt_s: float) -> list[Violation]:
@@ -402,7 +375,7 @@ class Limiter:
             self._beyond = not all(map(joint_motion.is_safe, self._states, self._bounds))
         return Sent(
             stamp_ns=now_ns,
-            q_rad=_positions(self._states),
+            q_rad=positions(self._states),
             dq_rad_s=np.array([dq for _, dq, _ in self._states]),
             violations=self._count(violations),
             at_rest=all(dq == 0.0 and ddq == 0.0 for _, dq, ddq in self._states),
@@ -411,10 +384,6 @@ class Limiter:
     def _count(self, violations: list[Violation]) -> tuple[Violation, ...]:
         self.counts.update(violation.kind for violation in violations)
         return tuple(violations)
-
-
-def _positions(states: list[State]) -> ndarray:
-    return np.array([state[0] for state in states])
 
 
 def _reason(joint: JointLimits, asked: float, q: float, dq: float, dt_s: float) -> Kind:

@@ -4,12 +4,13 @@ from math import inf
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from hardware.errors import BadInput
-from hardware.workspace import NO_DEPTH, Workspace, WorkspaceBox
+from hardware.joint_motion import Bounds
+from hardware.workspace import NO_DEPTH, Workspace, WorkspaceBox, brake, deepest, positions
 
 BOX = WorkspaceBox(lower_m=(-0.4, -0.4, 0.0), upper_m=(0.4, 0.4, 0.6))
 
@@ -44,6 +45,27 @@ def test_without_limits_nothing_is_deep():
     assert workspace.depths(np.zeros(3)) == NO_DEPTH == (-inf, -inf, -inf)
     assert Workspace(table_height_m=0.0, tool_points_m=two_fingers).is_limited
     assert Workspace(least_clearance_m=0.0, clearance_m=lambda q: 1.0).is_limited
+
+
+def test_a_model_without_an_answer_permits_nothing():
+    lost = Workspace(BOX, 0.0, 0.02, lambda q: np.full((2, 3), np.nan), lambda q: np.nan)
+    assert lost.depths(np.zeros(3)) == (inf, inf, inf)
+
+
+LIMITS = [Bounds(-9, 9, 2.0, 10.0, 200.0)] * 3
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.tuples(*[st.floats(-0.45, 0.45)] * 3), st.tuples(*[st.floats(-2, 2)] * 3), st.sampled_from([1.0, inf]))
+def test_a_stop_is_as_deep_as_its_deepest_moment(q, dq, lever_m):
+    workspace = Workspace(BOX, 0.05, 0.02, two_fingers, lambda q: 0.5 - q[0], lever_m)
+    states = [(a, b, 0.0) for a, b in zip(q, dq, strict=True)]
+    found = workspace.stop_depths(states, LIMITS, NO_DEPTH)
+    looks = [workspace.depths(positions(brake(states, t, LIMITS))) for t in np.linspace(0, 0.5, 200)]
+    for depth, true in zip(found, deepest(*looks), strict=True):
+        assert depth <= true + 1e-6
+        if true > 0:  # else it is enough to know that nothing is beyond its limit
+            assert depth >= true - 2e-4  # 10 rad/s² between two looks 10 ms apart
 
 
 @pytest.mark.parametrize(
