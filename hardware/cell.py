@@ -40,7 +40,7 @@ class BenchPlant(Config):
     """Where the plant's process listens; `tandem up` puts it into its run folder."""
 
 
-class RecordingConfig(Config):
+class RecordConfig(Config):
     rate_hz: PositiveFloat = 20.0
     """Of the frames: each takes the joints, the action and the pictures that were newest at its stamp."""
 
@@ -66,7 +66,7 @@ class CellConfig(Config):
     home_rad: tuple[float, ...] | None = None
     """Where an episode begins; None: wherever the arm is."""
     policy: PolicyConfig = ScriptedPolicy()
-    recording: RecordingConfig = RecordingConfig()
+    recording: RecordConfig = RecordConfig()
     bench: BenchPlant | None = None
     max_restarts: PositiveInt = 5
     """Of one process per minute, before the whole cell is stopped."""
@@ -101,7 +101,8 @@ class CellConfig(Config):
     def sped_up(self, factor: float) -> CellConfig:
         """The same bench cell on a clock that runs `factor` times as fast, so that episodes take less time.
 
-        Whatever is a rate is scaled with the clock; the command loop is not, so each of its steps covers more.
+        Limits and the policy's steps are scaled with the clock; the command loop and the cameras, which cost
+        computing time, are not, so each of their steps covers more.
         """
         if self.bench is None:
             raise BadInput("only the bench can run faster than the clock", "leave --speed at 1")
@@ -117,8 +118,6 @@ class CellConfig(Config):
             bench=self.bench.but(speed=self.bench.speed * factor),
             limits=self.limits.but(joints=joints),
             policy=self.policy.but(rate_hz=self.policy.rate_hz * factor),
-            cameras={name: camera.but(rate_hz=camera.rate_hz * factor) for name, camera in self.cameras.items()},
-            recording=self.recording.but(rate_hz=self.recording.rate_hz * factor),
             gripper_speed_hz=self.gripper_speed_hz * factor,
             episode_s=self.episode_s / factor,
         )

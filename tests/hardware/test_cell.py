@@ -66,5 +66,5 @@ def test_only_the_bench_has_a_clock_to_speed_up() -> None:
 
 
 def test_an_unknown_camera_lists_the_choices() -> None:
-    with pytest.raises(BadInput, match="no camera 'cam1' in cell 'bench'; have: cam_side, cam_wrist"):
+    with pytest.raises(BadInput, match="no camera 'cam1' in cell 'bench'; have: cam_front, cam_wrist"):
         devices.open_camera(cell.load("bench"), "cam1")

@@ -1,0 +1,38 @@
+"""What the conductor tells every process of a cell: which episode it is, and whether it runs.
+
+It is one latched message, so a process that starts late or comes back after a crash knows at once where things stand.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from hardware.config import Config
+
+Stage = Literal["waiting", "resetting", "running", "judged", "finished"]
+
+
+class Announcement(Config):
+    """`since_ns` is when the stage began, on this machine's monotonic clock."""
+
+    stage: Stage = "waiting"
+    episode: int = Field(default=0, ge=0)
+    task: str = ""
+    since_ns: int = 0
+    success: bool | None = None
+    """Set with `judged`; None: nobody can say, so the episode is kept without a label."""
+
+    @property
+    def is_running(self) -> bool:
+        return self.stage == "running"
+
+
+class EpisodeResult(Config):
+    """One line of the conductor's result file."""
+
+    episode: int
+    success: bool | None
+    duration_s: float
+    began_ns: int

@@ -1,0 +1,94 @@
+"""The processes of a cell as data: one list of `NodeSpec`s drives `tandem up` and the launch files alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hardware import cell as cells
+from hardware.cell import CellConfig
+from hardware.cell_devices import ServerPolicy
+
+PACKAGE = "tandem_nodes"
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """One process. With a `package` it is a ROS node with parameters, else a Python module with arguments."""
+
+    name: str
+    module: str
+    """`arm` of the package, or a whole module path without one."""
+    package: str = ""
+    namespace: str = ""
+    parameters: dict[str, str | int] = field(default_factory=dict)
+    arguments: tuple[str, ...] = ()
+    tier: int = 1
+    """Lower tiers start first and stop last; those of one tier start and stop together."""
+    holds_policy: bool = False
+    """The policy may not act while this process is away."""
+    is_restarted: bool = True
+
+    @property
+    def command(self) -> list[str]:
+        """What follows the name of the Python interpreter."""
+        if not self.package:
+            return ["-m", self.module, *self.arguments]
+        words = ["--ros-args", "-r", f"__node:={self.name}", "-r", f"__ns:=/{self.namespace}"]
+        for name, value in self.parameters.items():
+            words += ["-p", f"{name}:={value}"]
+        return ["-m", f"{self.package}.{self.module}", *words]
+
+
+@dataclass(frozen=True)
+class Occasion:
+    """What this start of the cell is for."""
+
+    cell_file: Path
+    """The resolved cell, which every process reads."""
+    run: Path
+    """The folder of logs and results."""
+    episodes: int = 0
+    """0: until it is stopped."""
+    seed: int = 0
+    store: Path | None = None
+    """Where episodes are recorded; None: they are not."""
+    intervention: str = "none"
+    """none, joy or scripted."""
+    serves: tuple[str, ...] = ()
+    """Arguments of the policy server, where this start brings it along."""
+
+
+def graph(cell: CellConfig, occasion: Occasion) -> tuple[NodeSpec, ...]:
+    """In the order of starting."""
+    file, run = str(occasion.cell_file), str(occasion.run)
+
+    def node(
+        module: str, name: str = "", *, tier: int = 1, holds: bool = False, **parameters: str | int
+    ) -> NodeSpec:
+        return NodeSpec(
+            name or module, module, PACKAGE, cell.name, {"cell": file, **parameters}, tier=tier, holds_policy=holds
+        )
+
+    specs: list[NodeSpec] = []
+    if cell.bench is not None:
+        plant = ("--cell", file)
+        specs.append(NodeSpec("plant", "hardware.bench.plant_server", arguments=plant, tier=0, is_restarted=False))
+    if occasion.serves and isinstance(cell.policy, ServerPolicy):
+        specs.append(NodeSpec("server", "vla.serve", arguments=occasion.serves, tier=0, holds_policy=True))
+    specs += [node("camera", name, holds=True, camera=name) for name in cell.cameras]
+    specs.append(node("arm", tier=2, holds=True))
+    if occasion.store is not None:
+        specs.append(node("recorder", tier=2, holds=True, store=str(occasion.store)))
+    specs.append(node("executor", tier=3, run=run))
+    specs.append(node("policy", tier=4, holds=True))
+    if occasion.intervention != "none":
+        specs.append(node("intervention", tier=4, kind=occasion.intervention))
+    specs.append(node("conductor", tier=5, run=run, episodes=occasion.episodes, seed=occasion.seed))
+    return tuple(specs)
+
+
+def shipped_graph(name: str) -> tuple[NodeSpec, ...]:
+    """The graph of a cell that ships, as the launch files start it: no recording, until it is stopped."""
+    file = cells.CELLS / f"{name}.yaml"
+    return graph(cells.load(name), Occasion(file, Path.cwd()))
