@@ -94,6 +94,12 @@ class CellConfig(Config):
         return not isinstance(self.arm, Ros2ControlArm) or self.arm.gripper is not None
 
     @property
+    def plant_name(self) -> str:
+        """What a link to the bench's plant needs: the path of its socket, or the name that it has by default."""
+        socket = None if self.bench is None else self.bench.socket
+        return self.name if socket is None else str(socket)
+
+    @property
     def action_names(self) -> tuple[str, ...]:
         """The columns of an action: the arm's joints, then the gripper where there is one."""
         return self.limits.names + ((GRIPPER,) if self.has_gripper else ())

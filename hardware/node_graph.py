@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hardware import cell as cells
-from hardware.cell import CellConfig
-from hardware.cell_devices import ServerPolicy
+from hardware.cell import BenchPlant, CellConfig
+from hardware.cell_devices import ArmConfig, BenchArm, ServerPolicy
 
 PACKAGE = "tandem_nodes"
 
@@ -72,10 +72,10 @@ def graph(cell: CellConfig, occasion: Occasion) -> tuple[NodeSpec, ...]:
 
     specs: list[NodeSpec] = []
     if cell.bench is not None:
-        plant = ("--cell", file)
-        specs.append(NodeSpec("plant", "hardware.bench.plant_server", arguments=plant, tier=0, is_restarted=False))
+        specs.append(plant(cell, cell.bench, cell.arm))
     if occasion.serves and isinstance(cell.policy, ServerPolicy):
-        specs.append(NodeSpec("server", "vla.serve", arguments=occasion.serves, tier=0, holds_policy=True))
+        serve = ("vla", "serve", *occasion.serves)
+        specs.append(NodeSpec("server", "tandem", arguments=serve, tier=0, holds_policy=True))
     specs += [node("camera", name, holds=True, camera=name) for name in cell.cameras]
     specs.append(node("arm", tier=2, holds=True))
     if occasion.store is not None:
@@ -86,6 +86,26 @@ def graph(cell: CellConfig, occasion: Occasion) -> tuple[NodeSpec, ...]:
         specs.append(node("intervention", tier=4, kind=occasion.intervention))
     specs.append(node("conductor", tier=5, run=run, episodes=occasion.episodes, seed=occasion.seed))
     return tuple(specs)
+
+
+def plant(cell: CellConfig, bench: BenchPlant, arm: ArmConfig) -> NodeSpec:
+    """The simulated side. It is not restarted: a new one would not know where the things were."""
+    values: dict[str, object] = {
+        "name": cell.plant_name,
+        "task": bench.task,
+        "seed": bench.seed,
+        "speed": bench.speed,
+    }
+    if isinstance(arm, BenchArm):
+        values["arm-model"] = arm.model
+    for camera in cell.cameras.values():
+        values |= {
+            "camera-width-px": camera.width_px,
+            "camera-height-px": camera.height_px,
+            "camera-rate-hz": camera.rate_hz,
+        }
+    arguments = tuple(word for name, value in values.items() for word in (f"--{name}", str(value)))
+    return NodeSpec("plant", "hardware.bench.plant_server", arguments=arguments, tier=0, is_restarted=False)
 
 
 def shipped_graph(name: str) -> tuple[NodeSpec, ...]:

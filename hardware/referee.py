@@ -27,9 +27,7 @@ class PlantReferee:
     def __init__(self, cell: CellConfig) -> None:
         from hardware.bench.link import PlantLink
 
-        assert cell.bench is not None
-        assert cell.bench.socket is not None
-        self._link = PlantLink(str(cell.bench.socket))
+        self._link = PlantLink(cell.plant_name)
 
     def reset(self, seed: int) -> None:
         self._link.reset(seed=seed)

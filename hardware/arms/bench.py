@@ -8,6 +8,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from hardware.bench.link import PlantLink
+from hardware.cell import CellConfig
 from hardware.ports import DeviceLost, JointReading
 
 
@@ -52,3 +53,9 @@ class PlantGripper:
 
     def close(self) -> None:
         """Nothing to free: the link belongs to whoever opened it."""
+
+
+def connect(cell: CellConfig) -> tuple[PlantArm, PlantGripper]:
+    """Both over one link to the cell's plant, which lives as long as they do. Raises `DeviceLost`."""
+    link = PlantLink(cell.plant_name)
+    return PlantArm(link), PlantGripper(link)

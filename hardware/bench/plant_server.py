@@ -22,6 +22,7 @@ import numpy as np
 import tyro
 from pydantic import Field, PositiveFloat, ValidationError
 
+from hardware import notify
 from hardware.bench import wire
 from hardware.bench.arm_models import ArmName
 from hardware.bench.live_camera import LiveCameraView, camera_model
@@ -317,11 +318,16 @@ def _start(values: dict[str, float] | None) -> TaskStart | None:
     return None if values is None else TaskStart.model_validate(values)
 
 
+def _say_ready(address: Path) -> None:
+    print(f"plant ready at {address}", flush=True)
+    notify.ready()
+
+
 def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
     config = tyro.cli(ServePlant, prog="python -m hardware.bench.plant_server", description=ServePlant.__doc__)
     try:
-        return serve(config, lambda address: print(f"plant ready at {address}", flush=True))
+        return serve(config, _say_ready)
     except TandemError as error:
         print(error, file=sys.stderr)
         return error.exit_code

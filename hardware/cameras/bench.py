@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hardware.bench.link import PlantLink
 from hardware.camera_model import CameraModel
+from hardware.cell import CellConfig
 from hardware.errors import BadInput
 from hardware.ports import CameraImage
 
@@ -39,3 +40,8 @@ class PlantCamera:
 
     def close(self) -> None:
         self._is_closed = True
+
+
+def connect(cell: CellConfig, name: str) -> PlantCamera:
+    """Over a link of its own to the cell's plant. Raises `DeviceLost`."""
+    return PlantCamera(PlantLink(cell.plant_name), name)
