@@ -41,9 +41,33 @@ COMMANDS: dict[str, dict[str, Command]] = {
             "vla.serve", "ServePolicy", "run", "a policy behind a websocket, as openpi's clients expect"
         ),
     },
+    "data": {
+        "check": Command("hardware.dataset.check", "CheckData", "run", "what is wrong with a store or LeRobot set"),
+        "repair": Command("hardware.dataset.repair", "RepairData", "run", "all that is sound → a new dataset"),
+        "convert": Command("hardware.dataset.convert", "ConvertData", "run", "LeRobot v2.1 → v3.0, bit for bit"),
+        "info": Command(
+            "hardware.dataset.info", "ShowDataInfo", "run", "episodes, sources, success, cameras, size"
+        ),
+        "merge": Command(
+            "hardware.dataset.merge", "MergeData", "run", "several datasets of the same features → one"
+        ),
+        "publish": Command("hardware.dataset.publish", "PublishData", "run", "a store → a LeRobot v3.0 dataset"),
+    },
     "bench": {
         "scan": Command("hardware.bench.scan", "ScanBench", "scan", "film the simulated cell with a virtual phone"),
         "demo": Command("twin.demo", "RunDemo", "demo", "bench scan → twin → comparison with the truth"),
+    },
+    "calibrate": {
+        "board": Command("calibration.board_print", "PrintBoard", "print_board", "a board to print, to scale"),
+        "camera": Command("calibration.calibrate_camera", "CalibrateCamera", "calibrate", "pictures → intrinsics"),
+        "hand-eye": Command(
+            "calibration.calibrate_hand_eye", "CalibrateHandEye", "calibrate", "stops → camera's place"
+        ),
+        "base": Command(
+            "calibration.calibrate_base", "CalibrateBase", "calibrate", "touched corners → board's place"
+        ),
+        "time": Command("calibration.calibrate_time", "CalibrateTime", "calibrate", "pose streams → clock offset"),
+        "check": Command("calibration.drift", "CheckCalibration", "measure", "does a stored result still hold?"),
     },
 }
 

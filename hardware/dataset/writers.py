@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from itertools import batched
 from pathlib import Path
@@ -14,6 +14,7 @@ from numpy import ndarray
 from hardware.dataset import picture
 from hardware.dataset.column import ColumnWriter
 from hardware.dataset.commits import CommitLog
+from hardware.dataset.frame_grid import Streams
 from hardware.dataset.manifest import EpisodeManifest, write_attributes, write_group
 from hardware.dataset.picture import Jpeg, Raw
 from hardware.dataset.stored_episode import CAMERA_KEY, CAMERAS, JOINTS, SENT, CameraManifest
@@ -59,33 +60,21 @@ class StreamWriters:
             action, source = zip(*(item for _, item in sent), strict=True)
             append(self.sent, stamp_ns=stamps(sent), action=np.array(action), source=np.array(source, np.uint8))
         if joints or sent:
-            self._commit()
+            self.commit()
             yield len(joints) + len(sent), 0
         for name in self.manifest.cameras:
             for some in batched(waiting.get(f"{CAMERAS}/{name}", []), PICTURES_PER_COMMIT):
-                self._camera(name, some[0][1]).append(list(some), pool)
-                self._commit()
+                self.camera(name, *some[0][1].shape[:2]).append(list(some), pool)
+                self.commit()
                 yield len(some), sum(rgb.nbytes for _, rgb in some)
 
-    def close(self) -> None:
-        for column in self._columns():
-            column.close()
+    def copy(self, streams: Streams, q_rad: ndarray, dq_rad_s: ndarray, action: ndarray) -> None:
+        """Appends whole streams of numbers at once; pictures go through `camera`."""
+        append(self.joint, stamp_ns=streams.joint_ns, q_rad=q_rad, dq_rad_s=dq_rad_s)
+        append(self.sent, stamp_ns=streams.sent_ns, action=action, source=streams.sent_source)
 
-    def _camera(self, name: str, first: ndarray) -> CameraWriter:
-        if name not in self.cameras:
-            folder = self.folder / CAMERAS / name
-            self.cameras[name] = CameraWriter(folder, self.manifest.encoding, first.shape[0], first.shape[1])
-        return self.cameras[name]
-
-    def _camera_counts(self, name: str) -> tuple[int, int]:
-        camera = self.cameras.get(name)
-        return (camera.index.rows, camera.packed.rows) if camera else (0, 0)
-
-    def _columns(self) -> list[ColumnWriter]:
-        cameras = [column for camera in self.cameras.values() for column in camera.columns]
-        return [*self.joint.values(), *self.sent.values(), *cameras, self.commits.column]
-
-    def _commit(self) -> None:
+    def commit(self) -> None:
+        """Makes everything written so far count."""
         if self.power_safe:
             for column in self._columns():
                 column.sync()
@@ -95,6 +84,23 @@ class StreamWriters:
         self.commits.write(counts)
         if self.power_safe:
             self.commits.column.sync()
+
+    def camera(self, name: str, height: int, width: int) -> CameraWriter:
+        if name not in self.cameras:
+            self.cameras[name] = CameraWriter(self.folder / CAMERAS / name, self.manifest.encoding, height, width)
+        return self.cameras[name]
+
+    def close(self) -> None:
+        for column in self._columns():
+            column.close()
+
+    def _camera_counts(self, name: str) -> tuple[int, int]:
+        camera = self.cameras.get(name)
+        return (camera.index.rows, camera.packed.rows) if camera else (0, 0)
+
+    def _columns(self) -> list[ColumnWriter]:
+        cameras = [column for camera in self.cameras.values() for column in camera.columns]
+        return [*self.joint.values(), *self.sent.values(), *cameras, self.commits.column]
 
 
 class CameraWriter:
@@ -117,11 +123,14 @@ class CameraWriter:
             if rgb.shape != (self.height, self.width, 3):
                 raise ValueError(f"a camera's pictures changed from {self.height}×{self.width} to {rgb.shape}")
         encoded = list(pool.map(lambda item: picture.encode(self.encoding, item[1]), pictures))
-        places = [(self._place(data), len(data), picture.fingerprint(data)) for data in encoded]
-        self.stamp.append(stamps(pictures))
-        self.index.append(np.array(places, np.int64))
+        self.append_encoded(stamps(pictures), encoded)
 
-    def _place(self, data: bytes) -> int:
+    def append_encoded(self, stamps_ns: ndarray, pictures: Sequence[bytes | memoryview]) -> None:
+        places = [(self._place(data), len(data), picture.fingerprint(data)) for data in pictures]
+        self.stamp.append(stamps_ns)
+        self.index.append(np.array(places, np.int64).reshape(-1, 3))
+
+    def _place(self, data: bytes | memoryview) -> int:
         """Writes the bytes and gives their offset."""
         if self.packed.rows % self.packed.chunk_rows + len(data) > self.packed.chunk_rows:
             self.packed.skip_to_next_chunk()
