@@ -149,7 +149,7 @@ class ServerPolicy(Config):
 
     kind: Literal["server"] = "server"
     host: str = "127.0.0.1"
-    port: int = Field(default=8000, gt=0, lt=65536)
+    port: int = Field(default=8765, gt=0, lt=65536)
     token_file: Path | None = None
     """Holds the token that a server beyond loopback asks for."""
     rate_hz: PositiveFloat = 20.0

@@ -34,7 +34,14 @@ class NodeSpec:
         """What follows the name of the Python interpreter."""
         if not self.package:
             return ["-m", self.module, *self.arguments]
-        words = ["--ros-args", "-r", f"__node:={self.name}", "-r", f"__ns:=/{self.namespace}"]
+        words = [
+            "--ros-args",
+            "--disable-external-lib-logs",
+            "-r",
+            f"__node:={self.name}",
+            "-r",
+            f"__ns:=/{self.namespace}",
+        ]
         for name, value in self.parameters.items():
             words += ["-p", f"{name}:={value}"]
         return ["-m", f"{self.package}.{self.module}", *words]
@@ -74,7 +81,8 @@ def graph(cell: CellConfig, occasion: Occasion) -> tuple[NodeSpec, ...]:
     if cell.bench is not None:
         specs.append(plant(cell, cell.bench, cell.arm))
     if occasion.serves and isinstance(cell.policy, ServerPolicy):
-        serve = ("vla", "serve", *occasion.serves)
+        where = ("--host", cell.policy.host, "--port", str(cell.policy.port))
+        serve = ("vla", "serve", *occasion.serves, *where)
         specs.append(NodeSpec("server", "tandem", arguments=serve, tier=0, holds_policy=True))
     specs += [node("camera", name, holds=True, camera=name) for name in cell.cameras]
     specs.append(node("arm", tier=2, holds=True))

@@ -26,6 +26,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
+from hardware import notify
 from hardware.config import Config
 from hardware.errors import BadInput, TandemError
 from vla import wire
@@ -75,7 +76,12 @@ def run(config: ServePolicy) -> int:
     token = _token(config)
     [(kind, path)] = config.served.items()
     server = PolicyServer(open_policy(kind, path), config, token)
-    asyncio.run(server.serve(lambda address: log.info("serving %s at %s", path, address)))
+
+    def is_ready(address: str) -> None:
+        log.info("serving %s at %s", path, address)
+        notify.ready()
+
+    asyncio.run(server.serve(is_ready))
     return 0
 
 

@@ -1,0 +1,160 @@
+"""`tandem up CELL`: starts the whole cell as processes, runs episodes, and says in the end how it went."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from pydantic import Field, PositiveFloat
+
+from hardware import artefact, cell, ros_environment
+from hardware.announcement import EpisodeResult
+from hardware.cell import CellConfig
+from hardware.config import Config
+from hardware.errors import BadInput
+from hardware.node_graph import Occasion, graph
+from hardware.progress import progress
+from hardware.run_report import report
+from hardware.supervisor import Supervisor
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.2
+
+
+class UpCell(Config):
+    """Start a robot cell: arm, cameras, chunk executor, policy and, with --record, a recorder, each a process."""
+
+    cell: Annotated[str, tyro.conf.Positional] = "bench"
+    """A cell that ships (bench, bench_panda) or the path of a cell file."""
+    task: str | None = None
+    """On the bench: pick_place, peg_insertion or wiping. Elsewhere: the instruction, in words."""
+    policy: Literal["scripted", "server"] | None = None
+    """None: as the cell file says."""
+    serve: str | None = None
+    """Also start a policy server, as `kind=path` of `tandem vla serve`: --serve replay=run.npz"""
+    episodes: int = Field(default=0, ge=0)
+    """0: until Ctrl-C."""
+    record: Path | None = None
+    """The store of episodes to append to."""
+    intervention: Literal["none", "joy", "scripted"] = "none"
+    speed: PositiveFloat = 1.0
+    """The bench alone: seconds of the cell to a second of the clock."""
+    seed: int = Field(default=0, ge=0)
+    run: Path | None = None
+    """The folder of logs and results; None: runs/<cell>-<date>."""
+    json_file: Annotated[Path | None, tyro.conf.arg(name="json")] = None
+    """Also write the summary there."""
+
+
+def up(config: UpCell) -> int:
+    """Returns 0 when all episodes were run. Raises `CellFailed`, `BadInput`."""
+    resolved = resolve(config)
+    run = config.run or Path("runs") / f"{resolved.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    if (run / "episodes.jsonl").exists():
+        raise BadInput(f"{run} holds the results of another run", "give another --run")
+    with tempfile.TemporaryDirectory(prefix="tandem-") as sockets, interruptible() as is_interrupted:
+        if resolved.bench is not None:
+            resolved = resolved.but(bench=resolved.bench.but(socket=Path(sockets) / "plant"))
+        artefact.write_model(run / "up.json", config)
+        artefact.write_model(run / "cell.json", resolved)
+        occasion = Occasion(
+            run / "cell.json",
+            run,
+            config.episodes,
+            config.seed,
+            config.record,
+            config.intervention,
+            served(config.serve),
+        )
+        specs = graph(resolved, occasion)
+        environment = ros_environment.environment(run / "logs")
+        supervisor = Supervisor(specs, run / "logs", Path(sockets), environment, resolved.max_restarts)
+        log.info("%s: %s; logs in %s", resolved.name, ", ".join(spec.name for spec in specs), run / "logs")
+        try:
+            supervisor.start()
+            watch(supervisor, run, config.episodes, is_interrupted)
+        finally:
+            supervisor.stop()
+    summary = report(run, config.record)
+    print(summary.table())
+    if config.json_file is not None:
+        artefact.write_model(config.json_file, summary)
+    return 0
+
+
+def resolve(config: UpCell) -> CellConfig:
+    """The cell as every process of this run reads it."""
+    chosen = cell.load(config.cell)
+    if config.policy is not None and config.policy != chosen.policy.kind:
+        chosen = chosen.but(policy={"kind": config.policy})
+    if config.task is not None and chosen.bench is not None:
+        chosen = chosen.but(bench=chosen.bench.model_dump() | {"task": config.task})
+    elif config.task is not None:
+        chosen = chosen.but(task=config.task)
+    if config.speed != 1.0:
+        if config.record is not None:
+            raise BadInput(
+                "a recording at another speed would teach a policy to move at that speed",
+                "leave --speed at 1 with --record",
+            )
+        chosen = chosen.sped_up(config.speed)
+    return chosen
+
+
+def served(serve: str | None) -> tuple[str, ...]:
+    """`replay=run.npz` as the server's own flags."""
+    if serve is None:
+        return ()
+    kind, equals, path = serve.partition("=")
+    if not equals:
+        raise BadInput(f"--serve takes kind=path, not '{serve}'", "--serve replay=run.npz")
+    return (f"--{kind}", path)
+
+
+def watch(supervisor: Supervisor, run: Path, episodes: int, is_interrupted: list[int]) -> None:
+    """Until the conductor is done, or a person wants to stop. Says what dies, what comes back and how episodes end."""
+    results, told = run / "episodes.jsonl", 0
+    supervisor.poll(0.0)  # what happened while all were starting
+    with progress("episodes", episodes or 1) as advance:
+        while not is_interrupted:
+            events = supervisor.poll(POLL_S)
+            for event in events:
+                if event.what == "died":
+                    log.warning("'%s' died (%d); it is started again", event.name, event.code)
+                elif event.what == "ready" and event.name != "conductor":
+                    log.info("'%s' serves again", event.name)
+            lines = results.read_text().splitlines() if results.exists() else []
+            for line in lines[told:]:
+                result = EpisodeResult.model_validate_json(line)
+                log.info("%s", said(result))
+                advance(said(result))
+            told = len(lines)
+            if any((event.name, event.what) == ("conductor", "stopped") for event in events):
+                return
+
+
+def said(result: EpisodeResult) -> str:
+    verdict = {True: "succeeded", False: "failed", None: "not judged"}[result.success]
+    return f"episode {result.episode} {verdict} after {result.duration_s:.1f} s"
+
+
+@contextmanager
+def interruptible() -> Iterator[list[int]]:
+    """The signals that asked to stop, instead of an exception somewhere: the cell is then stopped in order."""
+    asked: list[int] = []
+    before = {
+        number: signal.signal(number, lambda n, _: asked.append(n)) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,99 @@
+"""Runs episodes: reset, record and run, judge, stop; announces each stage on the latched topic `episode`.
+
+Results go to `episodes.jsonl` of the run folder, one line each; after a crash it goes on behind the last line.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from rclpy.node import Node
+from std_msgs.msg import String
+
+from hardware import referee
+from hardware.announcement import Announcement, EpisodeResult, Stage
+from tandem_nodes import announcements, parameters, process, qos
+from tandem_nodes.arm_lifecycle import ArmLifecycle
+
+JUDGE_S = 0.05
+LOOK_AFTER_ARM_S = 0.5
+
+
+class ConductorNode(Node):
+    """Its own thread conducts; the spinning thread only delivers answers."""
+
+    def __init__(self, end: Callable[[int], None]) -> None:
+        super().__init__("conductor")
+        self._end = end
+        self._cell = parameters.read_cell(self)
+        self._results = Path(parameters.text(self, "run", "The folder of logs and results.")) / "episodes.jsonl"
+        self._episodes = parameters.number(self, "episodes", "How many to run; 0: until it is stopped.", 0)
+        self._seed = parameters.number(self, "seed", "Of the first episode's start.", 0)
+        self._referee = referee.choose(self._cell)
+        self._arm = ArmLifecycle(self)
+        self._announced = self.create_publisher(String, announcements.TOPIC, qos.LATCHED)
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._conduct, name="conduct")
+        self._thread.start()
+
+    def close(self) -> None:
+        self._closing.set()
+        self._thread.join()
+        self._referee.close()
+
+    def _conduct(self) -> None:
+        try:
+            done = len(self._results.read_text().splitlines()) if self._results.exists() else 0
+            while not self._closing.is_set() and (self._episodes == 0 or done < self._episodes):
+                result = self._episode(done)
+                if result is not None:
+                    with self._results.open("a", encoding="utf-8") as stream:
+                        stream.write(result.model_dump_json() + "\n")
+                done += 1
+            self._announce("finished", done)
+            self._end(0)
+        except Exception as error:
+            self.get_logger().error(f"{type(error).__name__}: {error}")
+            self._end(1)
+
+    def _episode(self, episode: int) -> EpisodeResult | None:
+        """None when it was cut short by the end of the run."""
+        self._announce("resetting", episode)
+        self._arm.reach("inactive")
+        self._referee.reset(self._seed + episode)
+        self._arm.reach("active")
+        began_ns = looked_ns = self._announce("running", episode)
+        success: bool | None = None
+        while not success and _since_s(began_ns) < self._cell.episode_s:
+            if self._closing.wait(JUDGE_S):
+                return None
+            success = self._referee.has_succeeded()
+            if _since_s(looked_ns) > LOOK_AFTER_ARM_S:
+                looked_ns = time.monotonic_ns()
+                self._arm.reach("active")  # it may have come back from a crash
+        duration_s = _since_s(began_ns)
+        self._announce("judged", episode, success)
+        return EpisodeResult(episode=episode, success=success, duration_s=duration_s, began_ns=began_ns)
+
+    def _announce(self, stage: Stage, episode: int, success: bool | None = None) -> int:
+        """Returns when."""
+        now_ns, task = time.monotonic_ns(), self._cell.task
+        said = Announcement(stage=stage, episode=episode, task=task, since_ns=now_ns, success=success)
+        self._announced.publish(announcements.to_message(said))
+        return now_ns
+
+
+def _since_s(stamp_ns: int) -> float:
+    return (time.monotonic_ns() - stamp_ns) * 1e-9
+
+
+def main() -> int:
+    return process.run(ConductorNode)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,108 @@
+"""Chunks and a person's commands → `joint_command` at a fixed rate. No images in this process.
+
+The control thread has the process's deadlines to itself; the spinning thread only hands messages over.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from rclpy.node import Node
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Bool, String
+from trajectory_msgs.msg import JointTrajectory
+
+from hardware import lifeline
+from hardware.execution.deadline import DeadlineLoop
+from hardware.execution_loop import ExecutionLoop
+from tandem_nodes import announcements, chunks, diagnostics, joints, parameters, process, qos
+
+
+class ExecutorNode(Node):
+    """The only one that publishes `joint_command`."""
+
+    def __init__(self, end: Callable[[int], None]) -> None:
+        super().__init__("executor")
+        cell = parameters.read_cell(self)
+        self._run = Path(parameters.text(self, "run", "The folder of logs and results."))
+        self._loop = ExecutionLoop(cell)
+        self._source = ""
+        self._commands = self.create_publisher(JointState, "joint_command", qos.NEWEST)
+        self._sources = self.create_publisher(String, "control_source", qos.LATCHED)
+        self._diagnostics = self.create_publisher(diagnostics.DiagnosticArray, diagnostics.TOPIC, qos.NEWEST)
+        self.create_subscription(JointState, "joint_states", self._state, qos.NEWEST)
+        self.create_subscription(JointTrajectory, "action_chunk", self._chunk, qos.NEWEST)
+        self.create_subscription(String, announcements.TOPIC, self._announced, qos.LATCHED)
+        self.create_subscription(Bool, "emergency_stop_active", self._emergency, qos.LATCHED)
+        self.create_subscription(String, "intervention", self._intervention, qos.LATCHED)
+        self.create_subscription(JointState, "intervention_command", self._person, qos.NEWEST)
+        self.create_timer(1.0, self._diagnose)
+        path = os.environ.get(lifeline.VARIABLE)
+        self._lifeline = lifeline.Lifeline(Path(path), self._loop.lost) if path else None
+        self._clock = DeadlineLoop(cell.rate_hz, self._tick)
+        self._clock.start()
+
+    def close(self) -> None:
+        self._clock.stop()
+        if self._lifeline is not None:
+            self._lifeline.close()
+
+    def _tick(self, now_ns: int) -> None:
+        command = self._loop.tick(now_ns)
+        if command is None:
+            return
+        self._commands.publish(joints.from_command(self._loop.sendable(command)))
+        if command.source != self._source:
+            self._source = command.source
+            self._sources.publish(String(data=command.source))
+
+    def _state(self, message: JointState) -> None:
+        self._loop.reading(*joints.reading(message))
+
+    def _chunk(self, message: JointTrajectory) -> None:
+        try:
+            self._loop.offer(chunks.from_message(message))
+        except ValueError as error:
+            self.get_logger().warning(f"a chunk is refused: {error}", throttle_duration_sec=1.0)
+
+    def _announced(self, message: String) -> None:
+        self._loop.announced(announcements.from_message(message))
+
+    def _emergency(self, message: Bool) -> None:
+        if message.data:
+            self._loop.executor.emergency_stop("emergency_stop service")
+        else:
+            self._loop.executor.reset_emergency_stop()
+
+    def _intervention(self, message: String) -> None:
+        if message.data in ("human", "scripted"):
+            self._loop.executor.take_over(message.data)
+        else:
+            self._loop.executor.give_back()
+
+    def _person(self, message: JointState) -> None:
+        wanted = joints.command(message)
+        if wanted.names == self._loop.executor.joint_names:
+            self._loop.executor.human_command(wanted.q_rad, wanted.gripper_open, wanted.stamp_ns)
+
+    def _diagnose(self) -> None:
+        status = self._loop.executor.status
+        values = {
+            "state": status.state,
+            "source": status.source,
+            "delay_steps": status.delay_steps,
+            **status.counts,
+        }
+        problem = f"missing: {', '.join(self._loop.missing)}" if self._loop.missing else ""
+        self._diagnostics.publish(diagnostics.message("executor", values, problem))
+
+
+def main() -> int:
+    return process.run(ExecutorNode)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
