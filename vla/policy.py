@@ -116,7 +116,7 @@ class Policy(Protocol):
         """One chunk for each observation, starting at its stamp. Raises `BadInput` on what it cannot read."""
         ...
 
-    def act(self, observations: ObservationBatch) -> Float[ndarray, "B T D"]:
+    def act(self, observations: ObservationBatch, seed: int = 0) -> Float[ndarray, "B T D"]:
         """The same on arrays, in physical units: for simulators, learners and servers."""
         ...
 
