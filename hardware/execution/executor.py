@@ -30,7 +30,7 @@ from hardware.execution.command import (
 from hardware.execution.delay import ExecutedDelay
 from hardware.execution.hand import Hand, HandCommand
 from hardware.execution.intake import GRIPPER
-from hardware.execution.path import Moment, Path, Sum
+from hardware.execution.path import Join, Moment, Path
 from hardware.execution.seam import SeamKind, SeamMeter
 from hardware.messages import NANOSECONDS_PER_SECOND, ActionChunk
 from hardware.ports import JointReading
@@ -45,7 +45,7 @@ _ENDED: dict[SeamKind, CommandState] = {"dry": "dry", "stale_chunk": "dry", "sta
 class _Plan:
     """A motion from `begins_ns`; from `expires_ns` on, a stop takes its place, called `ending`."""
 
-    path: Path | Sum
+    path: Path | Join
     begins_ns: int
     source: CommandSource
     state: CommandState
@@ -284,10 +284,11 @@ class Executor:
         useful = 3 + max(0, round((too_old_ns - rows.start_ns) / NANOSECONDS_PER_SECOND * rows.rate_hz))
         onto = path.through(rows.values[:useful], rows.due_ns(0), rows.rate_hz, self._straight)
         before = plan.path.at(begins_ns)
-        gap = onto.at(begins_ns).q - before.q
-        duration_s = self._blend_s(gap, self.config.blend_s, self.config.blend_speed_rad_s)
+        joined = path.joined(
+            before, onto, begins_ns, self.config.blend_s, self.config.blend_speed_rad_s, self._joints
+        )
         after = _Plan(
-            path=path.joined(before, onto, begins_ns, duration_s),
+            path=joined,
             begins_ns=begins_ns,
             source=self._source,
             state="running",
@@ -295,7 +296,8 @@ class Executor:
             ending="dry" if rows.end_ns <= too_old_ns else "stale_chunk",
             chunk_stamp_ns=observation_ns,
         )
-        self._next = after, _Seam("chunk", duration_s, gap, delay_steps, len(chunk) - len(rows))
+        gap = onto.at(begins_ns).q - before.q
+        self._next = after, _Seam("chunk", joined.duration_s, gap, delay_steps, len(chunk) - len(rows))
         self._observed_ns = observation_ns
 
     def _not_in_charge(self) -> Refusal | None:
@@ -330,14 +332,13 @@ class Executor:
         plan = self._current(plan, now_ns)
         before = plan.path.at(now_ns)
         wanted = np.where(np.isnan(command.values), before.q, command.values)
-        gap = wanted - before.q
-        duration_s = self._blend_s(gap, self.config.reach_s, self.config.human_speed_rad_s)
         self._hand.moved(command)
-        speed = self._hand.speed() if duration_s == self.config.reach_s else np.zeros_like(gap)
+        onto = path.line(wanted, self._hand.speed(wanted - before.q), command.stamp_ns)
+        joined = path.joined(before, onto, now_ns, self.config.reach_s, self.config.human_speed_rad_s, self._joints)
         if plan.source != self._person:
-            self._meter.begin("take_over", now_ns, duration_s, gap)
+            self._meter.begin("take_over", now_ns, joined.duration_s, onto.at(now_ns).q - before.q)
         return _Plan(
-            path=path.joined(before, path.line(wanted, speed, command.stamp_ns), now_ns, duration_s),
+            path=joined,
             begins_ns=now_ns,
             source=self._person or "hold",
             state="running",
@@ -384,10 +385,6 @@ class Executor:
         self._observed_ns = None
         self._obsolete_ns = now_ns
         self._hand.clear()
-
-    def _blend_s(self, gap: Float[ndarray, " D"], least_s: float, speed_rad_s: float) -> float:
-        farthest = float(np.abs(gap[: self._joints]).max(initial=0.0))
-        return max(least_s, path.PEAK_SPEED * farthest / speed_rad_s)
 
 
 def _drained[T](messages: deque[T]) -> Iterator[T]:

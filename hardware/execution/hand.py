@@ -47,12 +47,16 @@ class Hand:
     def moved(self, command: HandCommand) -> None:
         self._history.append(command)
 
-    def speed(self) -> Float[ndarray, " D"]:
-        """Of the recent commands, no higher than the config allows; zero until there are two."""
+    def speed(self, away: Float[ndarray, " D"]) -> Float[ndarray, " D"]:
+        """Of the recent commands, no higher than the config allows; zero until there are two, and for the gripper.
+
+        Zero also where the arm is still so far `away` that it cannot be there soon: a hand that leapt is no motion.
+        """
         newest = self._history[-1]
         oldest = next(c for c in self._history if newest.stamp_ns - c.stamp_ns <= _WINDOW_NS)
-        if oldest is newest:
+        highest = self._config.human_speed_rad_s
+        if oldest is newest or np.abs(away[~self._gripper]).max(initial=0.0) > highest * self._config.reach_s:
             return np.zeros_like(newest.values)
         passed_s = (newest.stamp_ns - oldest.stamp_ns) / NANOSECONDS_PER_SECOND
         speed = np.where(self._gripper, 0.0, (newest.values - oldest.values) / passed_s)
-        return np.clip(speed, -self._config.human_speed_rad_s, self._config.human_speed_rad_s)
+        return np.clip(speed, -highest, highest)

@@ -1,9 +1,10 @@
 """Motion as polynomials of time: rows, a standstill or a person's hand go in, a path with two derivatives comes out.
 
 Everything here is made so that a motion can be left at any moment and another one joined there with the same position,
-velocity and acceleration: `joined` adds to the new path the quintic that carries the difference to zero. Of all curves
-that do, it has the least integral of squared jerk (Flash and Hogan 1985), and it needs nothing of the old path beyond
-the one state in which it is left. Columns are independent; their units are the caller's (rad, or opening 0 … 1).
+velocity and acceleration, knowing nothing of the old path beyond that one state. `joined` adds to the new path what is
+left of the difference: while that is small, the quintic to zero, which of all curves has the least integral of squared
+jerk (Flash and Hogan 1985); else a ramp of limited speed with smooth ends. Columns are independent; their units are the
+caller's (rad, or opening 0 … 1).
 """
 
 from __future__ import annotations
@@ -50,15 +51,19 @@ class Path:
 
 
 @dataclass(frozen=True, eq=False)
-class Sum:
-    """Two paths added up: a chunk, say, and what is left of the difference to the motion before it."""
+class Join:
+    """The path that is joined, plus what is left of the difference to the motion before it."""
 
-    one: Path
-    other: Path
+    onto: Path
+    left: Path
 
     def at(self, stamp_ns: int) -> Moment:
-        one, other = self.one.at(stamp_ns), self.other.at(stamp_ns)
-        return Moment(one.q + other.q, one.dq + other.dq, one.ddq + other.ddq)
+        onto, left = self.onto.at(stamp_ns), self.left.at(stamp_ns)
+        return Moment(onto.q + left.q, onto.dq + left.dq, onto.ddq + left.ddq)
+
+    @property
+    def duration_s(self) -> float:
+        return self.left.begins_s[-1]
 
 
 def _powers(x: float) -> Float[ndarray, "3 6"]:
@@ -130,14 +135,43 @@ def stop(moment: Moment, begins_ns: int, duration_s: float) -> Path:
     return Path(begins_ns, (0.0, duration_s), coefficients)
 
 
-def joined(moment: Moment, onto: Path, begins_ns: int, duration_s: float) -> Sum:
-    """Leaves from `moment` at `begins_ns` and is on `onto` after `duration_s`: C² throughout, of the least jerk."""
+def joined(
+    moment: Moment, onto: Path, begins_ns: int, duration_s: float, speed: float, watched: int | None = None
+) -> Join:
+    """Leaves from `moment` at `begins_ns` and ends up on `onto`; C² throughout.
+
+    That takes `duration_s` where the difference can be closed in that time without exceeding `speed` (by the first
+    `watched` columns), and longer where not. A difference of velocity is always gone within `duration_s`, so however
+    far away the new path is, the old motion does not swing on.
+    """
     there = onto.at(begins_ns)
-    q, dq, ddq = (here - other for here, other in zip(moment, there, strict=True))
-    t = duration_s
+    gap = Moment(*(here - other for here, other in zip(moment, there, strict=True)))
+    left = gap.q + duration_s * (gap.dq / 2 + gap.ddq * duration_s / 12)  # where a stop would leave it
+    farthest = float(np.abs(left[:watched]).max(initial=0.0))
+    if PEAK_SPEED * farthest <= speed * duration_s:
+        return Join(onto, _quintic(gap, begins_ns, duration_s))
+    return Join(onto, _ramp(gap, left, begins_ns, duration_s, max(0.0, farthest / speed - duration_s)))
+
+
+def _quintic(gap: Moment, begins_ns: int, t: float) -> Path:
+    """From `gap` to zero within t, then zero."""
+    q, dq, ddq = gap
     coefficients = np.zeros((2, _ORDER, len(q)))
     coefficients[0, 0], coefficients[0, 1], coefficients[0, 2] = q, dq, ddq / 2
     coefficients[0, 3] = -(10 * q / t**3 + 6 * dq / t**2 + 3 * ddq / (2 * t))
     coefficients[0, 4] = 15 * q / t**4 + 8 * dq / t**3 + 3 * ddq / (2 * t**2)
     coefficients[0, 5] = -(6 * q / t**5 + 3 * dq / t**4 + ddq / (2 * t**3))
-    return Sum(onto, Path(begins_ns, (0.0, duration_s), coefficients))
+    return Path(begins_ns, (0.0, t), coefficients)
+
+
+def _ramp(gap: Moment, left: Float[ndarray, " D"], begins_ns: int, t: float, even_s: float) -> Path:
+    """From `gap` to zero: t to reach an even speed, `even_s` at it, t to slow down; then zero."""
+    speed = -left / (even_s + t)
+    start = stop(Moment(gap.q, gap.dq - speed, gap.ddq), begins_ns, t).coefficients[0]
+    start[1] += speed
+    end = stop(Moment(-speed * t / 2, speed, np.zeros_like(speed)), begins_ns, t).coefficients[0]
+    coefficients = np.zeros((4, _ORDER, len(left)))
+    coefficients[0] = start
+    coefficients[1, 0], coefficients[1, 1] = end[0] - speed * even_s, speed
+    coefficients[2] = end
+    return Path(begins_ns, (0.0, t, t + even_s, 2 * t + even_s), coefficients)
