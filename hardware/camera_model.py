@@ -88,6 +88,10 @@ class CameraModel(Config):
         yy = radial + y * y * slope + 6 * self.p1 * y + 2 * self.p2 * x
         return np.stack([np.stack([xx, cross], -1), np.stack([cross, yy], -1)], -2)
 
+    def is_one_to_one(self, xy: Float[ndarray, "*batch 2"]) -> Bool[ndarray, "*batch"]:
+        """Whether the distortion still grows outwards at these ideal coordinates; farther out it folds back."""
+        return np.asarray(np.linalg.det(self._distort_jacobian(xy)) > 0)
+
     def undistort(self, xy: Float[ndarray, "*batch 2"]) -> Float[ndarray, "*batch 2"]:
         """Inverse of `distort` by Newton steps; NaN where there is none (outside the model's valid field)."""
         if self.is_pinhole:
@@ -102,7 +106,7 @@ class CameraModel(Config):
                 jacobian = np.where(safe[..., None, None], jacobian, np.eye(2))
                 ideal = ideal - np.linalg.solve(jacobian, error[..., None])[..., 0]
             converged = np.abs(self.distort(ideal) - xy).max(axis=-1) < 1e-9
-            converged &= np.linalg.det(self._distort_jacobian(ideal)) > 0
+            converged &= self.is_one_to_one(ideal)
         return np.where(converged[..., None], ideal, np.nan)
 
     def project(

@@ -20,6 +20,7 @@ from twin.threads import thread_count
 
 SHRINKS = (4, 2, 1)
 """Each level's size is the working size divided by this."""
+NOWHERE_PX = -1e6
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +92,9 @@ class Lens:
             return cls(camera, shrunk, None)
         centres = np.stack(np.meshgrid(np.arange(shrunk.width_px), np.arange(shrunk.height_px)), -1) + 0.5
         focal_px, centre_px = [shrunk.fx_px, shrunk.fy_px], [shrunk.cx_px, shrunk.cy_px]
-        seen_px = shrunk.distort((centres - centre_px) / focal_px) * focal_px + centre_px
+        ideal = (centres - centre_px) / focal_px
+        seen_px = shrunk.distort(ideal) * focal_px + centre_px
+        seen_px[~shrunk.is_one_to_one(ideal)] = NOWHERE_PX
         return cls(camera, shrunk, (seen_px - 0.5).astype(np.float32))
 
     def levels(self, name: str, rgb: UInt8[ndarray, "H W 3"]) -> tuple[Level, ...]:

@@ -85,6 +85,7 @@ def test_where_the_lens_has_no_inverse_there_is_no_ray():
     rays = camera.rays(np.array([[318 + 500 * 0.5, 243], [318 + 500 * 0.6, 243]]))
     assert np.isfinite(rays[0]).all()
     assert np.isnan(rays[1, :2]).all()
+    assert camera.is_one_to_one(np.array([[0.8, 0.0], [0.83, 0.0]])).tolist() == [True, False]
 
 
 def test_a_pinhole_is_a_camera_without_distortion():
