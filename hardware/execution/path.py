@@ -140,16 +140,16 @@ def joined(
 ) -> Join:
     """Leaves from `moment` at `begins_ns` and ends up on `onto`; C² throughout.
 
-    That takes `duration_s` where the difference can be closed in that time without exceeding `speed` (by the first
+    That takes `duration_s` where the distance can be closed in that time without exceeding `speed` (by the first
     `watched` columns), and longer where not. A difference of velocity is always gone within `duration_s`, so however
     far away the new path is, the old motion does not swing on.
     """
     there = onto.at(begins_ns)
     gap = Moment(*(here - other for here, other in zip(moment, there, strict=True)))
+    if PEAK_SPEED * np.abs(gap.q[:watched]).max(initial=0.0) <= speed * duration_s:
+        return Join(onto, _quintic(gap, begins_ns, duration_s))
     left = gap.q + duration_s * (gap.dq / 2 + gap.ddq * duration_s / 12)  # where a stop would leave it
     farthest = float(np.abs(left[:watched]).max(initial=0.0))
-    if PEAK_SPEED * farthest <= speed * duration_s:
-        return Join(onto, _quintic(gap, begins_ns, duration_s))
     return Join(onto, _ramp(gap, left, begins_ns, duration_s, max(0.0, farthest / speed - duration_s)))
 
 
