@@ -42,6 +42,13 @@ class ArmModel:
     wrist_camera: str
     encoder_step_rad: float
     foot: Foot
+    fixed_jaw_m: float | None
+    """From the tip to the inner side of the jaw that does not move, along the tip's x; None when both jaws move."""
+    approach_open: float
+    """The opening with which the gripper goes round something of 30 mm."""
+    velocity_rad_s: float
+    acceleration_rad_s2: float
+    """What the scripts drive the joints with at most."""
 
     def spec_with_tip(self) -> mujoco.MjSpec:
         """The arm's model with the site `TIP`."""
@@ -53,7 +60,7 @@ class ArmModel:
 SO101 = ArmModel(
     name="so101",
     joints=so101.JOINTS[:-1],
-    home_rad=tuple(math.radians(angle) for angle in (0.0, -60.0, 55.0, 85.0, 0.0)),
+    home_rad=tuple(math.radians(angle) for angle in (0.0, -50.0, 27.0, 93.0, 0.0)),
     spec=lambda: so101.spec(LIVE_TRIANGLES),
     gripper_joint="gripper",
     gripper_rad=(-0.174533, 1.745329),
@@ -64,8 +71,11 @@ SO101 = ArmModel(
     wrist_camera="wrist_cam",
     encoder_step_rad=2 * math.pi / 4096,
     foot=ARM_FOOT,
+    fixed_jaw_m=0.0158,
+    approach_open=0.42,
+    velocity_rad_s=1.6,
+    acceleration_rad_s2=6.0,
 )
-"""The fixed jaw's inner side is at x = −0.0083 m of the gripper body, so the tip lies 16 mm from it."""
 
 PANDA = ArmModel(
     name="panda",
@@ -81,6 +91,10 @@ PANDA = ArmModel(
     wrist_camera="handcam_rgb",
     encoder_step_rad=1e-5,
     foot=((-0.04, 0.0), (0.1, 0.1)),
+    fixed_jaw_m=None,
+    approach_open=0.85,
+    velocity_rad_s=1.2,
+    acceleration_rad_s2=4.0,
 )
 
 ARMS: dict[ArmName, ArmModel] = {"so101": SO101, "panda": PANDA}

@@ -1,0 +1,194 @@
+"""The scripted demonstrator: what is measured and what is true → the next action chunk. It is labelled `scripted`.
+
+It follows a plan in time and looks at every call whether the plan still fits: the object stands where it was planned
+for, or lies in the gripper; the arm is where the plan has it. A plan that lags is shifted in time, one that does not
+fit is made anew from where the arm is. So it goes on after a lost grip, a pushed object, a pause or another's hand.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from hardware.bench.arm_models import ARMS, TIP, ArmName
+from hardware.bench.motion import Leg, Plan, Planner, Step
+from hardware.bench.scripts import ABOVE_M, SCRIPTS, Truth, raised
+from hardware.errors import BadInput
+from hardware.kinematics import Kinematics, Unreachable, kinematic_model
+from hardware.messages import NANOSECONDS_PER_SECOND, ActionChunk
+from hardware.ports import JointReading
+from hardware.spatial import Pose
+
+LAG_S = 0.05
+"""How far an arm usually is behind what it is asked: delay and servo together."""
+LAG_RAD = 0.12
+"""The arm may be this far from where the plan, that lag ago, had it."""
+LOST_RAD = 0.35
+"""Further off than this from every part of the plan: a new plan."""
+MOVED_M, MOVED_RAD = 0.006, 0.12
+"""The object has moved more than this before it was gripped: a new plan."""
+DROPPED_M = 0.02
+REVISED_M = 0.0015
+"""The object lies this much differently in the gripper than planned: the rest is planned again."""
+HIGH_M = 0.05
+"""A tip lower than this above its next grip goes up first."""
+
+
+class Demonstrator:
+    """Of one task with one arm. Keeps its plan between calls; `forget` at the start of an episode (or not at all)."""
+
+    source = "scripted"
+
+    def __init__(self, task: str, arm: ArmName, rate_hz: float = 20.0, horizon: int = 32) -> None:
+        if task not in SCRIPTS:
+            raise BadInput(f"no script for the task '{task}'; have: {', '.join(SCRIPTS)}")
+        self.arm = ARMS[arm]
+        self.rate_hz, self.horizon = rate_hz, horizon
+        self.script = SCRIPTS[task](self.arm)
+        self.kinematics = Kinematics(kinematic_model(self.arm), TIP)
+        self._planner = Planner(self.kinematics, self.arm)
+        self._plan: Plan | None = None
+        self._start_ns = 0
+        self._planned_for: Pose | None = None
+        self._T_tip_obj: Pose | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of a chunk's columns."""
+        return (*self.arm.joints, "gripper")
+
+    def forget(self) -> None:
+        """The next chunk starts from a new plan."""
+        self._plan = None
+
+    def chunk(self, observation_ns: int, reading: JointReading, gripper_open: float, truth: Truth) -> ActionChunk:
+        """The next `horizon` joint positions and openings after that observation."""
+        at_s = self._elapsed_s(observation_ns, reading.q_rad)
+        if self._plan is None or not self._still_fits(at_s, reading.q_rad, truth):
+            self._make_plan(observation_ns, reading.q_rad, gripper_open, truth)
+            at_s = 0.0
+        self._revise(at_s, reading.q_rad, truth)
+        plan = self._plan
+        assert plan is not None
+        times_s = at_s + (1 + np.arange(self.horizon)) / self.rate_hz
+        rows = [np.append(plan.q_rad(t), plan.gripper_open(t)) for t in times_s.tolist()]
+        return ActionChunk(observation_ns, self.rate_hz, "joint_pos_rad", self.names, np.stack(rows))
+
+    def _elapsed_s(self, observation_ns: int, q_rad: Float[ndarray, " J"]) -> float:
+        """Where in the plan we are, by the clock, or by where the arm is when that disagrees."""
+        at_s = (observation_ns - self._start_ns) / NANOSECONDS_PER_SECOND
+        plan = self._plan
+        if plan is None or self._off_rad(plan, at_s - LAG_S, q_rad) < LAG_RAD:
+            return at_s
+        times = np.arange(max(0.0, at_s - 3.0), at_s + 0.3, 0.02)
+        off = [self._off_rad(plan, t, q_rad) for t in times.tolist()]
+        best = int(np.argmin(off))
+        if off[best] > LOST_RAD:
+            self._plan = None
+            return 0.0
+        at_s = float(times[best]) + LAG_S
+        self._start_ns = observation_ns - round(at_s * NANOSECONDS_PER_SECOND)
+        return at_s
+
+    def _off_rad(self, plan: Plan, at_s: float, q_rad: Float[ndarray, " J"]) -> float:
+        return float(np.abs(plan.q_rad(at_s) - q_rad).max())
+
+    def _still_fits(self, at_s: float, q_rad: Float[ndarray, " J"], truth: Truth) -> bool:
+        plan, planned_for = self._plan, self._planned_for
+        assert plan is not None
+        if at_s >= plan.end_s:
+            return False
+        leg = plan.legs[plan.leg_at(at_s - LAG_S)]
+        T_base_obj = truth[self.script.object_name]
+        if leg.phase == "reach" and planned_for is not None:
+            away_m, away_rad = planned_for.distance_to(T_base_obj)
+            return away_m < MOVED_M and away_rad < MOVED_RAD
+        if leg.phase == "hold" and self._T_tip_obj is not None:
+            away = (self.kinematics.T_base_tip(q_rad) @ self._T_tip_obj).distance_to(T_base_obj)
+            return away[0] < DROPPED_M
+        return True
+
+    def _make_plan(self, now_ns: int, q_rad: Float[ndarray, " J"], opening: float, truth: Truth) -> None:
+        self._start_ns = now_ns
+        self._planned_for = truth[self.script.object_name]
+        if self.script.is_done(truth):
+            self._plan = self._planner.plan(q_rad, opening, self._home_steps(q_rad, opening))
+            return
+        held = self._held_at(q_rad, opening, truth)
+        if held is not None:
+            self._T_tip_obj = held
+            steps = [*self.script.deliver(truth, held), self._home()]
+            self._plan = self._planner.plan(q_rad, 0.0, [self._up(q_rad, "hold", 0.0), *steps])
+            return
+        self._T_tip_obj = None
+        self._plan = self._reach_plan(q_rad, opening, truth)
+
+    def _reach_plan(self, q_rad: Float[ndarray, " J"], opening: float, truth: Truth) -> Plan:
+        """To whichever grip needs the least turning; then on as if the grip will be as planned."""
+        for grip in self._nearest_first(q_rad, truth):
+            with contextlib.suppress(Unreachable):
+                return self._planner.plan(q_rad, opening, self._grip_steps(q_rad, grip))
+        return self._planner.plan(q_rad, opening, [self._home()])
+
+    def _nearest_first(self, q_rad: Float[ndarray, " J"], truth: Truth) -> list[Pose]:
+        turns: list[tuple[float, Pose]] = []
+        for grip in self.script.grips(truth):
+            with contextlib.suppress(Unreachable):
+                turns.append((float(np.abs(self._planner.reach(grip, q_rad) - q_rad).max()), grip))
+        return [grip for _, grip in sorted(turns, key=lambda pair: pair[0])]
+
+    def _grip_steps(self, q_rad: Float[ndarray, " J"], grip: Pose) -> list[Step]:
+        wide = self.arm.approach_open
+        first = [] if self._is_high(q_rad, grip) else [self._up(q_rad, "reach", wide)]
+        return [
+            *first,
+            Step("reach", raised(grip, ABOVE_M), wide),
+            Step("reach", grip, wide, "straight", 0.7, 0.1),
+            Step("close", None, 0.0, wait_s=0.15),
+            Step("hold", raised(grip, ABOVE_M), 0.0, "straight", 0.7),
+        ]
+
+    def _revise(self, at_s: float, q_rad: Float[ndarray, " J"], truth: Truth) -> None:
+        """Once the object is held, the rest of the plan follows from how it is held."""
+        plan = self._plan
+        assert plan is not None
+        number = plan.leg_at(at_s - LAG_S)
+        if plan.legs[number].phase != "hold" or number < 1 or plan.legs[number - 1].phase != "close":
+            return
+        T_tip_obj = self.kinematics.T_base_tip(q_rad).inverse() @ truth[self.script.object_name]
+        if self._T_tip_obj is not None:
+            return
+        self._T_tip_obj = T_tip_obj
+        kept = plan.legs[: number + 1]
+        self._plan = Plan((*kept, *self._rest(kept[-1], truth, T_tip_obj)))
+
+    def _rest(self, after: Leg, truth: Truth, T_tip_obj: Pose) -> tuple[Leg, ...]:
+        steps = [*self.script.deliver(truth, T_tip_obj), self._home()]
+        opening = after.gripper_open(after.end_s)
+        return self._planner.plan(after.q_rad(after.end_s), opening, steps, after.end_s).legs
+
+    def _held_at(self, q_rad: Float[ndarray, " J"], opening: float, truth: Truth) -> Pose | None:
+        """T_tip_obj when the object is between the closed jaws and off the table."""
+        T_tip_obj = self.kinematics.T_base_tip(q_rad).inverse() @ truth[self.script.object_name]
+        away = T_tip_obj.translation_m - self.script.nominal_T_tip_obj().translation_m
+        is_near = float(np.linalg.norm(away)) < DROPPED_M
+        return T_tip_obj if is_near and opening < self.arm.approach_open - 0.1 else None
+
+    def _is_high(self, q_rad: Float[ndarray, " J"], grip: Pose) -> bool:
+        tip = self.kinematics.T_base_tip(q_rad).translation_m
+        sideways = math.dist(tip[:2], grip.translation_m[:2])
+        return tip[2] > grip.translation_m[2] + HIGH_M or sideways < 1e-3
+
+    def _up(self, q_rad: Float[ndarray, " J"], phase: str, opening: float) -> Step:
+        here = self.kinematics.T_base_tip(q_rad)
+        return Step(phase, raised(here, ABOVE_M), opening, "straight")  # type: ignore[arg-type]
+
+    def _home(self) -> Step:
+        return Step("rest", None, self.arm.approach_open, q_rad=self.arm.home_rad, wait_s=0.2)
+
+    def _home_steps(self, q_rad: Float[ndarray, " J"], opening: float) -> list[Step]:
+        return [Step("release", None, self.arm.approach_open), self._home()]
