@@ -161,7 +161,55 @@ class MarkerBoard(Config):
         return _draw(self, [], px_per_m, margin_m)
 
 
-Board = CharucoBoard | MarkerBoard
+class Chessboard(Config):
+    """A plain chessboard. Where columns and rows are both even or both odd it looks the same turned by 180°."""
+
+    kind: Literal["chessboard"] = "chessboard"
+    squares_x: Annotated[int, Field(ge=3)] = 10
+    """Columns of squares: one more than the inner corners in a row."""
+    squares_y: Annotated[int, Field(ge=3)] = 7
+    """Rows of squares."""
+    square_m: PositiveFloat = 0.025
+    """Side of a square."""
+
+    @property
+    def size_m(self) -> tuple[float, float]:
+        """(width along x, height along y) without the white margin."""
+        return self.squares_x * self.square_m, self.squares_y * self.square_m
+
+    @property
+    def looks_the_same_turned(self) -> bool:
+        """Whether a half turn about its centre brings every black square onto a black one."""
+        return (self.squares_x + self.squares_y) % 2 == 0
+
+    @property
+    def corner_ids(self) -> Int[ndarray, " N"]:
+        return np.arange((self.squares_x - 1) * (self.squares_y - 1))
+
+    @property
+    def markers(self) -> dict[int, Square]:
+        """None: the drawing code of all boards asks."""
+        return {}
+
+    @property
+    def black_squares(self) -> list[Square]:
+        cells = [(column, row) for row in range(self.squares_y) for column in range(self.squares_x)]
+        return [Square(c * self.square_m, r * self.square_m, self.square_m) for c, r in cells if (c + r) % 2 == 0]
+
+    def object_points(self, ids: Int[ndarray, " N"] | Sequence[int]) -> Float[ndarray, "N 3"]:
+        """Inner corners, z = 0; id 0 is the upper left (beside a black corner square), ids run right, then down.
+
+        Raises `ValueError` on an id that the board lacks.
+        """
+        row, column = np.divmod(_require_ids(ids, len(self.corner_ids)), self.squares_x - 1)
+        return _in_board_frame(np.stack([column + 1, row + 1], -1) * self.square_m, self.size_m)
+
+    def draw(self, px_per_m: float, margin_m: float = 0.0) -> UInt8[ndarray, "H W 3"]:
+        """The print as rgb; row 0 is its upper edge. It needs a white margin of a square."""
+        return _draw(self, self.black_squares, px_per_m, margin_m)
+
+
+Board = CharucoBoard | MarkerBoard | Chessboard
 
 
 def _require_markers(dictionary: str, needed: int) -> None:
@@ -192,8 +240,6 @@ def _draw(board: Board, black: list[Square], px_per_m: float, margin_m: float) -
 
     width_px, height_px = (round((side_m + 2 * margin_m) * px_per_m) for side_m in board.size_m)
     grey = np.full((height_px, width_px), 255, np.uint8)
-    dictionary = cv2.aruco.getPredefinedDictionary(getattr(cv2.aruco, board.dictionary))
-    modules = dictionary.markerSize + 2  # the code and its black border
 
     def pixels(start_m: float, side_m: float) -> Int[ndarray, " P"]:
         first, last = np.ceil(np.round((np.array([0.0, side_m]) + start_m + margin_m) * px_per_m - 0.5, 6))
@@ -201,6 +247,10 @@ def _draw(board: Board, black: list[Square], px_per_m: float, margin_m: float) -
 
     for square in black:
         grey[np.ix_(pixels(square.top_m, square.side_m), pixels(square.left_m, square.side_m))] = 0
+    if isinstance(board, Chessboard):
+        return np.repeat(grey[..., None], 3, axis=-1)
+    dictionary = cv2.aruco.getPredefinedDictionary(getattr(cv2.aruco, board.dictionary))
+    modules = dictionary.markerSize + 2  # the code and its black border
     for number, square in board.markers.items():
         code = dictionary.generateImageMarker(number, modules)
         rows, columns = pixels(square.top_m, square.side_m), pixels(square.left_m, square.side_m)
