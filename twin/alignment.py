@@ -7,6 +7,7 @@ photos with the board takes no part, and says afterwards how far off in millimet
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -36,6 +37,8 @@ from twin.threads import thread_count
 
 HELD_OUT_EVERY = 4
 FEWEST_VIEWS = 2
+FEWEST_CORNERS = 4
+"""Seen by two photos or more."""
 LOSS_WIDTH_PX = 1.0
 """Detections farther off than this lose weight (soft L1)."""
 
@@ -49,6 +52,9 @@ class AlignmentConfig(Config):
     """Photos that must show the board, once any does."""
     held_out_limit_mm: Annotated[float, Field(gt=0)] = 3.0
     """Median distance of corners triangulated from photos that took no part, from where the print has them."""
+    held_out_limit_percent: Annotated[float, Field(gt=0)] = 0.5
+    """The same against the board's diagonal. A print stretched by 6 % along one side comes to 0.7; the simulated cell,
+    which is as described, to 0.01."""
     reprojection_limit_px: Annotated[float, Field(gt=0)] = 2.0
     scale_uncertainty_limit_percent: Annotated[float, Field(gt=0)] = 0.5
     """One standard deviation."""
@@ -89,10 +95,10 @@ def align(config: AlignmentConfig, frames: Path, sfm: Path, out: Path) -> Outcom
     if posed.metric:
         return write(out, posed, points, Alignment(kind="given"), (), ("the scan's own metric frame is kept",))
     sightings = find_board(config, frames, posed)
-    if len(sightings) < FEWEST_VIEWS:
+    if len(sightings) < FEWEST_VIEWS or len(triangulate(sightings)[0]) < FEWEST_CORNERS:
         note = (
-            f"no board seen ({len(sightings)} photos show one), so the twin has no scale: metric is false. Print the "
-            "board, lay it flat in the scene, and film it from several sides"
+            f"no board seen well enough ({len(sightings)} photos show one), so the twin has no scale: metric is "
+            "false. Print the board, lay it flat in the scene, and film it from several sides"
         )
         return write(out, posed, points, Alignment(kind="none", views_with_board=len(sightings)), (), (note,))
     similarity, alignment = solve(config, sightings)
@@ -150,10 +156,7 @@ def sighting(view: View, camera: CameraModel, found: Detection) -> Sighting | No
 def solve(config: AlignmentConfig, sightings: Sequence[Sighting]) -> tuple[Similarity, Alignment]:
     """From three quarters of the sightings; measured on the others (on all, where there are few)."""
     board = config.board
-    apart = [s for number, s in enumerate(sightings) if number % HELD_OUT_EVERY == HELD_OUT_EVERY - 1]
-    used = [s for number, s in enumerate(sightings) if number % HELD_OUT_EVERY != HELD_OUT_EVERY - 1]
-    if len(apart) < FEWEST_VIEWS:
-        apart, used = list(sightings), list(sightings)
+    used, apart = parted(sightings)
     ids, xyz = triangulate(used)
     first = fit_robustly(xyz, board.object_points(ids))
     similarity, rms_px, deviation = bundle(config, used, first)
@@ -170,6 +173,15 @@ def solve(config: AlignmentConfig, sightings: Sequence[Sighting]) -> tuple[Simil
         held_out_worst_mm=float(errors_mm.max()),
         flatness_mm=float(np.sqrt((similarity.apply(xyz)[:, 2] ** 2).mean()) * 1000),
     )
+
+
+def parted(sightings: Sequence[Sighting]) -> tuple[list[Sighting], list[Sighting]]:
+    """(three quarters to solve from, a quarter to measure with), or all for both where that leaves too few."""
+    apart = list(sightings[HELD_OUT_EVERY - 1 :: HELD_OUT_EVERY])
+    used = [seen for seen in sightings if all(seen is not other for other in apart)]
+    if min(len(triangulate(part)[0]) for part in (used, apart)) < FEWEST_CORNERS:
+        return list(sightings), list(sightings)
+    return used, apart
 
 
 def triangulate(sightings: Sequence[Sighting]) -> tuple[Int[ndarray, " N"], Float[ndarray, "N 3"]]:
@@ -225,6 +237,14 @@ def gates_of(config: AlignmentConfig, alignment: Alignment) -> tuple[Gate, ...]:
             relation="<=",
             limit=config.held_out_limit_mm,
             unit="mm",
+            advice=wrong_print,
+        ),
+        Gate(
+            name="shape of the print",
+            value=(alignment.held_out_median_mm or 0.0) / 10 / math.hypot(*config.board.size_m),
+            relation="<=",
+            limit=config.held_out_limit_percent,
+            unit="%",
             advice=wrong_print,
         ),
         Gate(

@@ -42,7 +42,7 @@ def initial_splat(
     if points is not None:
         xyz = np.concatenate([points.xyz, xyz])
         rgb = np.concatenate([points.rgb / 255.0, rgb])
-    reach_m = KDTree(xyz).query(xyz, k=np.arange(1, min(NEIGHBOURS + 1, len(xyz)) + 1))[0][:, 1:]
+    reach_m = KDTree(xyz).query(xyz, k=min(NEIGHBOURS + 1, len(xyz)))[0].reshape(len(xyz), -1)[:, 1:]
     size_m = np.sqrt((reach_m**2).mean(1)) if reach_m.size else np.full(len(xyz), 0.01 * extent_m)
     size_m = np.clip(size_m, 1e-4 * extent_m, 0.2 * extent_m)
     return Splat(
