@@ -27,6 +27,9 @@ class Command:
     summary: str
 
 
+ONLY = ""
+"""The verb of a room that has but one: `tandem up bench`."""
+
 COMMANDS: dict[str, dict[str, Command]] = {
     "twin": {
         "build": Command("twin.build", "BuildTwin", "build", "photos, video or posed images → a twin bundle"),
@@ -69,6 +72,11 @@ COMMANDS: dict[str, dict[str, Command]] = {
         "time": Command("calibration.calibrate_time", "CalibrateTime", "calibrate", "pose streams → clock offset"),
         "check": Command("calibration.drift", "CheckCalibration", "measure", "does a stored result still hold?"),
     },
+    "up": {
+        ONLY: Command(
+            "hardware.up", "UpCell", "up", "a whole robot cell as ROS 2 processes; the bench needs no robot"
+        ),
+    },
 }
 
 EXIT_INTERRUPTED = 130
@@ -81,16 +89,17 @@ def main(arguments: list[str] | None = None) -> int:
     words = words[verbose:]
     console = Console(stderr=True)
     start_logging(console, logging.DEBUG if verbose else logging.INFO)
-    if not words or words[0] in ("-h", "--help") or (words[0] in COMMANDS and len(words) == 1):
+    asks = words[-1:] in (["-h"], ["--help"]) and len(words) == 2
+    is_room = bool(words) and words[0] in COMMANDS and ONLY not in COMMANDS[words[0]]
+    if not words or words[0] in ("-h", "--help") or (is_room and (len(words) == 1 or asks)):
         print(overview(words[0] if words and words[0] in COMMANDS else None))
         return 0
     try:
         command, flags = find(words)
         module = importlib.import_module(command.module)
         kind: type[BaseModel] = getattr(module, command.config)
-        config = tyro.cli(
-            kind, args=with_file(flags), prog=f"tandem {words[0]} {words[1]}", description=kind.__doc__
-        )
+        prog = f"tandem {words[0]} {words[1] if ONLY not in COMMANDS[words[0]] else ONLY}"
+        config = tyro.cli(kind, args=with_file(flags), prog=prog, description=kind.__doc__)
         return getattr(module, command.function)(config)
     except TandemError as error:
         console.print(f"[bold red]{type(error).__name__}[/] {error.problem}", highlight=False, soft_wrap=True)
@@ -126,6 +135,8 @@ def find(words: list[str]) -> tuple[Command, list[str]]:
     room, verb = words[0], words[1] if len(words) > 1 else ""
     if room not in COMMANDS:
         raise BadInput(f"no room '{room}'; have: {', '.join(COMMANDS)}", "tandem --help lists all commands")
+    if ONLY in COMMANDS[room]:
+        return COMMANDS[room][ONLY], words[1 + (verb == ONLY) :]
     if verb not in COMMANDS[room]:
         raise BadInput(f"no verb '{verb}' in '{room}'; have: {', '.join(COMMANDS[room])}", f"tandem {room} --help")
     return COMMANDS[room][verb], words[2:]

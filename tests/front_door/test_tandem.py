@@ -58,3 +58,8 @@ def test_a_config_file_that_is_none_is_refused(tmp_path: Path, text: str) -> Non
     file.write_text(text)
     with pytest.raises(BadInput, match=r"bad\.yaml"):
         tandem.with_file(["--config", str(file)])
+
+
+def test_a_room_with_one_verb_takes_its_words_at_once() -> None:
+    command, words = tandem.find(["up", "bench", "--episodes", "3"])
+    assert (command.module, words) == ("hardware.up", ["bench", "--episodes", "3"])
