@@ -47,7 +47,7 @@ def read(file: Path, upright: bool = True) -> Photo:
             picture.load()
             exif = picture.getexif()
             shown = ImageOps.exif_transpose(picture) if upright else picture
-            rgb = np.asarray(shown.convert("RGB"))
+            rgb = as_rgb(shown)
     except UnidentifiedImageError as error:
         raise BadInput(f"{file} is not a picture, whatever its name says", "remove it from the folder") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
@@ -58,6 +58,14 @@ def read(file: Path, upright: bool = True) -> Photo:
     return Photo(
         rgb, focal_px(details, rgb.shape[1], rgb.shape[0]), camera_key(exif, details, rgb), stamp_s(details)
     )
+
+
+def as_rgb(picture: Image.Image) -> UInt8[ndarray, "H W 3"]:
+    """Of 16-bit grey the upper byte: Pillow's own conversion would clip it to white."""
+    if not picture.mode.startswith("I"):
+        return np.asarray(picture.convert("RGB"))
+    grey = np.clip(np.asarray(picture).astype(np.int64) >> 8, 0, 255).astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=-1)
 
 
 def require_heif(file: Path) -> None:
