@@ -320,8 +320,8 @@ def gates_of(config: CaptureConfig, manifest: Capture) -> tuple[Gate, ...]:
 def numbers_of(manifest: Capture) -> dict[str, float]:
     blurs = [frame.blur for frame in manifest.frames]
     return {
-        "frames": len(manifest.frames),
-        "frames_kept": len(manifest.kept),
+        "frames": float(len(manifest.frames)),
+        "frames_kept": float(len(manifest.kept)),
         "blur_median": float(np.median(blurs)),
         "blur_worst": max(blurs),
     }

@@ -20,6 +20,7 @@ from twin.build import build
 from twin.build_config import BuildTwin
 from twin.evaluate import EvaluateTwin, Evaluation, compare
 from twin.manifest import REPORT, read_twin
+from twin.training_config import TrainingConfig
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,8 @@ PROMISES = (
     Gate(name="memory", value=0, relation="<=", limit=6, unit="GiB", blocking=False),
 )
 """Their values are put in once they are measured."""
+TRAINING = TrainingConfig(steps=3000, max_gaussians=50_000, long_side_px=640)
+"""Less than the CPU preset: the whole demo takes minutes."""
 
 
 class DemoResult(Config):
@@ -66,7 +69,7 @@ def demo(config: RunDemo) -> int:
     """Raises `GateFailed` when the twin is not as near to the truth as the project promises."""
     bench, twin = config.output / "bench", config.output / "twin"
     scan_seconds = timed_scan(ScanBench(output=bench, photos=config.photos, seed=config.seed))
-    build(BuildTwin(scan=bench / PHOTOS, output=twin))
+    build(BuildTwin(scan=bench / PHOTOS, output=twin, training=TRAINING))
     evaluation = compare(EvaluateTwin(bundle=twin, reference=bench / TRUTH))
     result = DemoResult(
         gates=promises(evaluation, scan_seconds),

@@ -86,7 +86,7 @@ class Cameras(Config):
     """Where the reference is metric."""
     position_worst_mm: float | None = None
     scale_error_percent: float | None = None
-    """Of a metric twin against a metric reference: what a similarity between the cameras would have to correct."""
+    """Of a metric twin against a metric reference: how much longer or shorter the twin's lengths are."""
 
 
 class Evaluation(Config):
@@ -232,7 +232,7 @@ def compare_cameras(posed: PosedImages, reference: Reference) -> Cameras:
         rotation_worst_deg=float(turns_deg.max()),
         position_median_mm=1000 * float(np.median(distances)) if in_metres else None,
         position_worst_mm=1000 * float(distances.max()) if in_metres else None,
-        scale_error_percent=100 * abs(fit(mine, theirs).scale - 1) if metric else None,
+        scale_error_percent=100 * abs(fit(theirs, mine).scale - 1) if metric else None,
     )
 
 

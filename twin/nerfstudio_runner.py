@@ -15,6 +15,7 @@ import os
 import re
 import subprocess
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 from pydantic import BaseModel, PositiveFloat
@@ -79,7 +80,7 @@ def train(config: TrainingConfig, environment: Path, frames: Path, posed: Path, 
     long_side_px = config.budget.long_side_px
     apart = photos.load(frames, images, images.held_out, long_side_px)
     example = photos.load(frames, images, images.training[:1], long_side_px)[0]
-    numbers: dict[str, float] = {"steps": steps, "training_photos": len(images.training)}
+    numbers = {"steps": float(steps), "training_photos": float(len(images.training))}
     artefact.remove(out / DATASET)
     return write_splat(out, rasteriser(), splat, apart, example, numbers)
 
@@ -122,25 +123,42 @@ def export_command(ns_export: Path, out: Path) -> list[str]:
 def run(command: list[str], environment: Path, log_file: Path, steps: int) -> None:
     """Its output goes to the log file, its steps to the progress bar. Raises `TrainerFailed` with the last lines.
 
-    Ctrl-C reaches the child as well, which is waited for.
+    Whatever ends the wait (Ctrl-C too) ends the child.
     """
     log.info("%s (log: %s)", " ".join(command[:2]), log_file)
-    path = f"{environment.resolve() / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"
-    surroundings = os.environ | {"PATH": path, "PYTHONUNBUFFERED": "1"}
-    surroundings.pop("PYTHONPATH", None)
     started = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env=surroundings,
+        env=surroundings(environment),
         text=True,
         errors="replace",
     )
+    with started as child, log_file.open("a", encoding="utf-8") as kept:
+        try:
+            last = follow(child, kept, command[1], steps)
+        except BaseException:
+            child.terminate()
+            raise
+    if child.returncode:
+        said = " | ".join(line for line in last if line)
+        raise TrainerFailed(f"{Path(command[0]).name} ended with {child.returncode}: {said}", f"see {log_file}")
+
+
+def surroundings(environment: Path) -> dict[str, str]:
+    """The environment's programs come first, and none of our packages reach it."""
+    path = f"{environment.resolve() / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"
+    variables = os.environ | {"PATH": path, "PYTHONUNBUFFERED": "1"}
+    return {name: value for name, value in variables.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+
+
+def follow(child: subprocess.Popen[str], kept: TextIO, what: str, steps: int) -> list[str]:
+    """Reads until the child is silent; returns its last lines."""
+    assert child.stdout is not None
     last: list[str] = []
-    with started as child, log_file.open("a", encoding="utf-8") as kept, progress(command[1], steps) as advance:
-        assert child.stdout is not None
-        done = 0
+    done = 0
+    with progress(what, steps) as advance:
         for line in child.stdout:
             kept.write(line)
             last = [*last[-4:], line.rstrip()]
@@ -148,9 +166,7 @@ def run(command: list[str], environment: Path, log_file: Path, steps: int) -> No
             for _ in range(max(0, int(step[1]) - done) if step else 0):
                 advance("")
                 done += 1
-    if child.returncode:
-        said = " | ".join(line for line in last if line)
-        raise TrainerFailed(f"{Path(command[0]).name} ended with {child.returncode}: {said}", f"see {log_file}")
+    return last
 
 
 def import_splat(ply: Path, transforms: Path) -> Splat:

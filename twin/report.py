@@ -271,12 +271,12 @@ def training_section(folder: Path, stage: StageResult) -> str:
     points = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
     drawings = []
     if points:
-        steps = [point["step"] for point in points]
+        steps = [float(point["step"]) for point in points]
         tips = [
             f"step {p['step']:.0f}, {p['seconds']:.0f} s: {p['psnr_db']:.2f} dB, {p['ssim']:.3f}" for p in points
         ]
         for name, title in (("psnr_db", "PSNR, dB"), ("ssim", "SSIM"), ("gaussians", "Gaussians")):
-            drawing = report_plots.curve(steps, [point[name] for point in points], tips, ("step", ""))
+            drawing = report_plots.curve(steps, [float(point[name]) for point in points], tips, ("step", ""))
             drawings.append(report_page.figure(drawing, title))
     return report_page.section(
         "Training",

@@ -27,8 +27,8 @@ class Span:
     start: float
     end: float
 
-    def at(self, value: float) -> float:
-        share = (value - self.low) / ((self.high - self.low) or 1.0)
+    def at(self, value: float | int) -> float:
+        share = (float(value) - self.low) / ((self.high - self.low) or 1.0)
         return round(self.start + share * (self.end - self.start), 2)
 
     @property
@@ -62,7 +62,7 @@ class Area:
         base = self.height - BOTTOM
         parts.append(f'<line class="axis" x1="{LEFT}" x2="{self.width - RIGHT}" y1="{base}" y2="{base}"/>')
         parts.append(text((LEFT + self.width - RIGHT) / 2, self.height - 4, x_name, "middle"))
-        parts.append(text(0, TOP - 1, y_name, "start") if y_name else "")
+        parts.append(text(0.0, TOP - 1, y_name, "start") if y_name else "")
         return svg(self.width, self.height, [*parts, *marks], what)
 
 
@@ -72,7 +72,7 @@ def svg(width: float, height: float, parts: Iterable[str], what: str) -> str:
     return f'<svg viewBox="{box}" role="img" aria-label="{html.escape(what)}">{"".join(parts)}</svg>'
 
 
-def text(x: float, y: float, words: str, anchor: str, kind: str = "") -> str:
+def text(x: float | int, y: float | int, words: str, anchor: str, kind: str = "") -> str:
     return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{html.escape(words)}</text>'
 
 
@@ -87,11 +87,11 @@ def strip(
     names: Sequence[str],
     limit: float | None,
     labels: tuple[str, str],
-    height: float = 190,
+    height: float = 190.0,
 ) -> str:
     """One bar per item, in order; `kinds` are CSS classes. `labels` name the axes."""
     high = 1.08 * max([*values, limit or 0.0, 1e-9])
-    area = Area.of(1000, height, (0, len(values)), (0, high))
+    area = Area.of(1000.0, height, (0.0, float(len(values))), (0.0, high))
     wide = max(1.0, (area.x.end - area.x.start) / len(values) - 1.5)
     marks = []
     for index, (value, kind, name) in enumerate(zip(values, kinds, names, strict=True)):
@@ -114,7 +114,7 @@ def histogram(values: Float[ndarray, " N"], x_name: str, bins: int = 40) -> str:
     """To the 99th percentile, what lies beyond in the last bin; the mean is marked."""
     high = max(float(np.percentile(values, 99)), 1e-9)
     counts, edges = np.histogram(np.clip(values, 0, high), bins=bins, range=(0, high))
-    area = Area.of(480, 240, (0, high), (0, 1.06 * float(counts.max())))
+    area = Area.of(480.0, 240.0, (0.0, high), (0.0, 1.06 * float(counts.max())))
     marks = []
     for count, left, right in zip(counts, edges[:-1], edges[1:], strict=True):
         x, top = area.x.at(left), area.y.at(float(count))
@@ -132,7 +132,7 @@ def curve(xs: Sequence[float], ys: Sequence[float], tips: Sequence[str], names: 
     """A line through the points; the last one is labelled."""
     low, high = min(ys), max(ys)
     room = 0.08 * ((high - low) or abs(high) or 1.0)
-    area = Area.of(480, 240, (0, max(xs)), (low - room, high + 2 * room))
+    area = Area.of(480.0, 240.0, (0.0, max(xs)), (low - room, high + 2 * room))
     at = [(area.x.at(x), area.y.at(y)) for x, y in zip(xs, ys, strict=True)]
     marks = [f'<polyline class="line" points="{" ".join(f"{x},{y}" for x, y in at)}"/>']
     for (x, y), tip in zip(at, tips, strict=True):
@@ -146,12 +146,12 @@ def durations(rows: Sequence[tuple[str, float, str]]) -> str:
     longest = max([length for _, length, _ in rows] + [1e-9])
     parts = []
     for index, (name, length, words) in enumerate(rows):
-        y = 6 + 30 * index
+        y = 6.0 + 30 * index
         wide = max(1.5, 600 * length / longest)
-        parts.append(text(92, y + 15, name, "end", "value"))
+        parts.append(text(92.0, y + 15, name, "end", "value"))
         parts.append(f'<rect class="first" x="104" y="{y}" width="{wide:.1f}" height="20" rx="3"/>')
         parts.append(text(112 + wide, y + 15, words, "start"))
-    return svg(1000, 12 + 30 * len(rows), parts, "time of each stage")
+    return svg(1000.0, 12.0 + 30 * len(rows), parts, "time of each stage")
 
 
 # ── cameras ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -194,7 +194,7 @@ def plan(seen: Plan, apart: Sequence[bool], names: Sequence[str], unit: str) -> 
     if unit:
         end, y = 10 + length * per_unit, height - 6
         marks.append(f'<line class="outline" x1="10" x2="{end:.1f}" y1="{y}" y2="{y}"/>')
-        marks.append(text(10, y - 5, f"{length:g} {unit}", "start"))
+        marks.append(text(10.0, y - 5, f"{length:g} {unit}", "start"))
     return svg(width, height, marks, f"{len(names)} cameras")
 
 

@@ -327,10 +327,10 @@ def numbers_of(
 ) -> dict[str, float]:
     camera = posed.cameras[Counter(view.camera for view in posed.views).most_common(1)[0][0]]
     return {
-        "registered": len(posed.views),
-        "frames": len(frames),
-        "models": len(models),
-        "points": len(points.xyz),
+        "registered": float(len(posed.views)),
+        "frames": float(len(frames)),
+        "models": float(len(models)),
+        "points": float(len(points.xyz)),
         "track_length_mean": float(points.track_length.mean()),
         "reprojection_mean_px": float(points.reprojection_px.mean()),
         "focal_px": (camera.fx_px + camera.fy_px) / 2,

@@ -193,9 +193,9 @@ class Training:
     def write_results(self) -> Outcome:
         artefact.write_text(self.out / "curve.json", json.dumps(self.curve, indent=1))
         numbers = {
-            "steps": self.step_count,
+            "steps": float(self.step_count),
             "training_seconds": round(self.seconds, 1),
-            "training_photos": len(self.photos),
+            "training_photos": float(len(self.photos)),
         }
         splat = self.parameters.splat
         return write_splat(self.out, self.rasteriser, splat, self.held_out, self.photos[0], numbers)
