@@ -31,6 +31,9 @@ ATTEMPTS = 3
 REPLY_TIMEOUT_S = 0.025
 """All six answer within 2 ms on the wire; a USB serial adapter may hold them back for 16 ms."""
 
+SETUP_TIMEOUT_S = 0.1
+"""Of each question while the arm is opened, where nothing is in a hurry."""
+
 BLOCK, BLOCK_BYTES = 56, 10
 """Registers 56 … 65: position, velocity, load (two bytes each), voltage, temperature, one unused, status."""
 
@@ -121,7 +124,6 @@ class ServoBus:
                 corrupt += broken
                 if packets.keys() >= set(self._ids.values()):
                     return {name: _state(packets[number]) for name, number in self._ids.items()}
-                self._bus.port_handler.ser.reset_input_buffer()  # what comes late must not count as the next answer
         except OSError as error:
             raise DeviceLost(f"the USB adapter at {self._port_name} is gone: {error}") from error
         raise DeviceLost(*self._diagnosis(packets, corrupt))
@@ -147,11 +149,13 @@ class ServoBus:
                 f"cannot open {self._port_name}: {cause}",
                 "ls /dev/serial/by-id shows the adapters; reading one needs the group 'dialout'",
             ) from error
-        self._bus.port_handler.ser.timeout = 0.001  # without it scservo_sdk waits for bytes by spinning
+        port: Any = self._bus.port_handler
+        port.ser.timeout = 0.001  # without it scservo_sdk waits for bytes by spinning
+        port.setPacketTimeout = lambda length: port.setPacketTimeoutMillis(SETUP_TIMEOUT_S * 1e3)
 
     def _find_servos(self) -> None:
         """Every servo answers under its own id and is of the right model."""
-        models = {name: self._bus.ping(name, num_retry=ATTEMPTS - 1) for name in SERVOS}
+        models = {name: self._model(name) for name in SERVOS}
         missing = [name for name, model in models.items() if model is None]
         if len(missing) == len(SERVOS):
             raise DeviceLost(f"no servo answers on {self._port_name}", "check the arm's power and the servo cable")
@@ -194,14 +198,31 @@ class ServoBus:
                 wanted |= GRIPPER_SETTINGS | {"Max_Torque_Limit": round(1000 * config.gripper_torque_limit)}
             wanted["Phase"] = self._register("Phase", name) & ~ANGLE_FEEDBACK_BIT
             if any(self._register(key, name) != value for key, value in wanted.items()):
+                self._forget_late_answers()
                 self._bus.disable_torque(name, num_retry=ATTEMPTS)
                 for key, value in wanted.items():
                     self._bus.write(key, name, value, normalize=False, num_retry=ATTEMPTS)
         self.write_goals({name: state.ticks for name, state in self.read().items()})
         self._bus.enable_torque(num_retry=ATTEMPTS)
 
+    def _model(self, name: str) -> int | None:
+        """None: no servo answers under this one's id."""
+        with contextlib.suppress(ConnectionError):
+            return self._register("Model_Number", name)
+        return None
+
     def _register(self, register: str, name: str) -> int:
-        return int(self._bus.read(register, name, normalize=False, num_retry=ATTEMPTS))
+        """Raises `ConnectionError` when there is no answer."""
+        for _ in range(ATTEMPTS - 1):
+            with contextlib.suppress(ConnectionError, IndexError):  # scservo_sdk indexes into short answers
+                self._forget_late_answers()
+                return int(self._bus.read(register, name, normalize=False))
+        self._forget_late_answers()
+        return int(self._bus.read(register, name, normalize=False))
+
+    def _forget_late_answers(self) -> None:
+        """scservo_sdk never does, and would take an answer that comes after its timeout for the next question's."""
+        self._bus.port_handler.ser.reset_input_buffer()
 
     def _sync_read(self) -> tuple[dict[int, list[int]], int]:
         """Status packets by id, and how many were corrupt. Waits for the last servo or `REPLY_TIMEOUT_S`."""
@@ -211,6 +232,7 @@ class ServoBus:
         packets: dict[int, list[int]] = {}
         corrupt = 0
         port.is_using = False
+        self._forget_late_answers()
         if handler.syncReadTx(port, BLOCK, BLOCK_BYTES, ids, len(ids)) != scs.COMM_SUCCESS:
             return packets, corrupt
         port.setPacketTimeoutMillis(REPLY_TIMEOUT_S * 1e3)

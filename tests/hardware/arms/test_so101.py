@@ -27,6 +27,7 @@ SOON_S = 3.0
 def _patient(monkeypatch):
     """The fake shares the machine with everything else; a servo answers within microseconds whatever runs here."""
     monkeypatch.setattr(servo_bus, "REPLY_TIMEOUT_S", 0.15)
+    monkeypatch.setattr(servo_bus, "SETUP_TIMEOUT_S", 0.4)
     monkeypatch.setattr(so101, "STALE_S", 2.0)
 
 
@@ -226,7 +227,8 @@ def test_a_port_that_is_not_there_is_named(cell):
         devices.open_arm(cell.but(arm=cell.arm.but(port="/dev/no_such_port")))
 
 
-def test_an_arm_without_power_is_named(bus, cell):
+def test_an_arm_without_power_is_named(bus, cell, monkeypatch):
+    monkeypatch.setattr(servo_bus, "SETUP_TIMEOUT_S", 0.05)
     bus.servos.clear()
     with pytest.raises(DeviceLost, match="no servo answers on") as lost:
         devices.open_arm(cell)
@@ -366,6 +368,23 @@ def test_after_a_fault_the_arm_can_be_opened_again(bus, cell):
     again, _ = devices.open_arm(cell)
     again.read()
     again.close()
+
+
+def test_after_an_answer_that_came_too_late_readings_are_not_one_behind_for_ever(bus, arm):
+    hiccups = iter([0.2])  # longer than an answer is waited for
+
+    def hiccup(packet: bytes) -> bytes:
+        time.sleep(next(hiccups, 0.0))
+        return packet
+
+    bus.spoil = hiccup
+    time.sleep(0.6)
+    for servo in bus.servos.values():
+        servo.set(GOAL, 2500, 2)
+        servo.ticks = 2500
+    changed_ns = time.monotonic_ns()
+    assert until(lambda: arm.read().stamp_ns > changed_ns)
+    assert arm.read().q_rad == pytest.approx(np.full(5, 452 * RAD_PER_TICK))
 
 
 # --- arithmetic -------------------------------------------------------------------------------------------------------
