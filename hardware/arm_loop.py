@@ -7,6 +7,8 @@ Without a fresh command the arm comes to rest within the limits and stays there.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -106,6 +108,13 @@ class ArmLoop:
 
     def reset_emergency_stop(self) -> None:
         self._command, self._emergency = None, False
+
+    def wait(self, condition: Callable[[Phase], bool], timeout_s: float) -> bool:
+        """Until the phase is one of those wanted, a start is refused, or the time is over; says whether it is."""
+        until = time.monotonic() + timeout_s
+        while not condition(self.phase) and self.fault is None and time.monotonic() < until:
+            time.sleep(0.002)
+        return condition(self.phase)
 
     def close(self) -> None:
         """Holds the arm where it is and frees the devices. The thread that ticks has ended before."""

@@ -6,12 +6,15 @@ What the executor's process hears goes in from any thread; `tick`, from the cont
 from __future__ import annotations
 
 import threading
+import time
+from pathlib import Path
 
 from hardware.announcement import Announcement
 from hardware.arm_loop import JointCommand
 from hardware.cell import CellConfig
-from hardware.execution.command import Command, ExecutorConfig
+from hardware.execution.command import ExecutorConfig
 from hardware.execution.executor import Executor
+from hardware.execution.run_log import RunLog, started
 from hardware.messages import ActionChunk
 from hardware.ports import JointReading
 
@@ -19,13 +22,15 @@ from hardware.ports import JointReading
 class ExecutionLoop:
     """Starts from the first reading that was made after the episode began, and waits for chunks newer than that."""
 
-    def __init__(self, cell: CellConfig) -> None:
+    def __init__(self, cell: CellConfig, log_folder: Path) -> None:
         source = "scripted" if cell.policy.kind == "scripted" else "policy"
         stale_s = cell.limits.stale_chunk_s
         config = ExecutorConfig(rate_hz=cell.rate_hz, stale_chunk_s=stale_s)
         self.executor = Executor(cell.limits.names, config, cell.has_gripper, source)
         self.missing: tuple[str, ...] = ()
         self._names = cell.limits.names
+        info = started(cell.limits.names, self.executor.names, cell.rate_hz, scheduler="as the executor's log says")
+        self._log = RunLog(log_folder, info)
         self._announced = Announcement()
         self._lock = threading.Lock()
         self._first: tuple[JointReading, float | None] | None = None
@@ -48,6 +53,7 @@ class ExecutionLoop:
     def offer(self, chunk: ActionChunk) -> None:
         """A chunk starts at the stamp of the observation that it answers."""
         self.executor.offer(chunk, chunk.start_ns)
+        self._log.offered(chunk, chunk.start_ns, time.monotonic_ns())
 
     def lost(self, missing: tuple[str, ...]) -> None:
         """Who is missing as of now; the policy is held until nobody is."""
@@ -57,7 +63,26 @@ class ExecutionLoop:
             self.executor.release()
         self.missing = missing
 
-    def tick(self, now_ns: int) -> Command | None:
+    def emergency(self, active: bool) -> None:
+        """The state of the latched stop, which the arm's process keeps."""
+        if active:
+            self.executor.emergency_stop("asked for")
+        else:
+            self.executor.reset_emergency_stop()
+
+    def intervene(self, who: str) -> None:
+        """`human` or `scripted` takes over; anything else gives back to the policy."""
+        if who == "human" or who == "scripted":
+            self.executor.take_over(who)
+        else:
+            self.executor.give_back()
+
+    def person(self, command: JointCommand) -> None:
+        """What the one who took over wants now."""
+        if command.names == self._names:
+            self.executor.human_command(command.q_rad, command.gripper_open, command.stamp_ns)
+
+    def tick(self, now_ns: int) -> JointCommand | None:
         """None while no episode runs: the arm's own watchdog holds it then."""
         with self._lock:
             if self._starts and self._first is not None:
@@ -66,9 +91,26 @@ class ExecutionLoop:
                 self._starts, self._runs = False, True
             if not self._runs:
                 return None
-        return self.executor.tick(now_ns)
-
-    def sendable(self, command: Command) -> JointCommand:
+        command = self.executor.tick(now_ns)
+        if command.seam is not None:
+            self._log.sewn(command.seam)
         return JointCommand(
             command.stamp_ns, self._names, command.q_rad, command.dq_rad_s, command.gripper_open, command.source
         )
+
+    def failed(self, error: Exception) -> None:
+        """A control step raised: only a person may go on."""
+        self.executor.emergency_stop(f"{type(error).__name__}: {error}")
+
+    def ticked(self, deadline_ns: int, woke_ns: int, done_ns: int) -> None:
+        """When the control step was due, began and ended."""
+        self._log.ticked(deadline_ns, woke_ns, done_ns)
+
+    @property
+    def status(self) -> dict[str, object]:
+        """For diagnostics."""
+        status = self.executor.status
+        return {"state": status.state, "source": status.source, "delay_steps": status.delay_steps, **status.counts}
+
+    def close(self) -> None:
+        self._log.close()

@@ -6,7 +6,9 @@ heartbeat that is quick enough for an arm would fail on a busy machine. One line
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import selectors
 import socket
 import threading
@@ -17,6 +19,7 @@ VARIABLE = "TANDEM_LIFELINE"
 """Environment variable with the socket's path; unset where nobody supervises (`ros2 launch`)."""
 
 SUPERVISOR = "supervisor"
+LISTEN_PRIORITY, TELL_PRIORITY = 45, 40
 _LONGEST_LINE = 4096
 
 
@@ -83,6 +86,7 @@ class Lifeline:
         self._socket.close()
 
     def _listen(self) -> None:
+        hurry(LISTEN_PRIORITY)
         rest = b""
         with selectors.DefaultSelector() as selector:
             selector.register(self._socket, selectors.EVENT_READ)
@@ -96,3 +100,18 @@ class Lifeline:
                     return
                 if lines:
                     self._changed(tuple(str(name) for name in json.loads(lines[-1])))
+
+
+def listen(changed: Callable[[tuple[str, ...]], None]) -> Lifeline | None:
+    """To the supervisor that started this process; None when nobody did."""
+    path = os.environ.get(VARIABLE)
+    return Lifeline(Path(path), changed) if path else None
+
+
+def hurry(priority: int) -> None:
+    """Lets the calling thread go before ordinary ones where that is allowed; its children are ordinary again.
+
+    For threads that sleep until something has happened which cannot wait for others' work.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(priority))

@@ -6,7 +6,6 @@ Lifecycle: from its start it reads and publishes; activated it also moves. A dri
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable
 
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -27,7 +26,7 @@ class ArmNode(LifecycleNode):
 
     def __init__(self, end: Callable[[int], None]) -> None:
         super().__init__("arm")
-        self._end, self._late = end, 0
+        self._end = end
         cell = parameters.read_cell(self)
         self._loop = arm_loop.connect(cell)
         self._states = self.create_publisher(JointState, "joint_states", qos.STREAM)
@@ -37,28 +36,25 @@ class ArmNode(LifecycleNode):
         self.create_subscription(JointState, "joint_command", self._command, qos.NEWEST)
         self.create_service(SetBool, "emergency_stop", self._emergency_stop)
         self.create_timer(1.0, self._diagnose)
-        self._stopped.publish(Bool(data=False))
         self._clock = DeadlineLoop(cell.rate_hz, self._tick)
         self._clock.start()
         self.trigger_configure()
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         self._loop.start()
-        started = _reaches(lambda: self._loop.phase != "idle" or self._loop.fault is not None)
-        if self._loop.fault is not None:
-            self.get_logger().error(str(self._loop.fault))
-        if not started or self._loop.fault is not None:
-            return TransitionCallbackReturn.FAILURE
-        return super().on_activate(state)
+        if self._loop.wait(lambda phase: phase != "idle", TRANSITION_S):
+            return super().on_activate(state)
+        self.get_logger().error(str(self._loop.fault or "the arm's loop does not run"))
+        return TransitionCallbackReturn.FAILURE
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         self._loop.stop()
-        at_rest = _reaches(lambda: self._loop.phase == "idle")
+        at_rest = self._loop.wait(lambda phase: phase == "idle", TRANSITION_S)
         return super().on_deactivate(state) if at_rest else TransitionCallbackReturn.FAILURE
 
     def close(self) -> None:
         self._loop.stop()
-        _reaches(lambda: self._loop.phase == "idle")
+        self._loop.wait(lambda phase: phase == "idle", TRANSITION_S)
         self._clock.stop()
         self._loop.close()
 
@@ -83,16 +79,11 @@ class ArmNode(LifecycleNode):
         return response
 
     def _diagnose(self) -> None:
+        if not self._clock.is_alive:
+            self._end(1)
         values = {"phase": self._loop.phase, **self._loop.limiter.counts}
         problem = "emergency stop" if self._loop.phase == "stopped" else ""
         self._diagnostics.publish(diagnostics.message("arm", values, problem))
-
-
-def _reaches(condition: Callable[[], bool]) -> bool:
-    until = time.monotonic() + TRANSITION_S
-    while not condition() and time.monotonic() < until:
-        time.sleep(0.002)
-    return condition()
 
 
 def main() -> int:

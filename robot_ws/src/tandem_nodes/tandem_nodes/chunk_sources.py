@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Protocol
 
 from hardware.cell import CellConfig
-from hardware.cell_devices import ServerPolicy
+from hardware.cell_devices import BenchArm, ServerPolicy
+from hardware.errors import BadInput
 from hardware.messages import ActionChunk, Observation
+from hardware.ports import JointReading
 
 
 class ChunkSource(Protocol):
@@ -21,6 +23,35 @@ class ChunkSource(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+class ScriptedSource:
+    """The bench's demonstrator, which is told the truth. On a faster clock it plans in the cell's own time."""
+
+    def __init__(self, cell: CellConfig) -> None:
+        from hardware.bench.demonstrator import Demonstrator
+        from hardware.bench.link import PlantLink
+
+        if cell.bench is None or not isinstance(cell.arm, BenchArm):
+            raise BadInput("policy 'scripted' reads the truth, which only the bench has")
+        self._speed = cell.bench.speed
+        rate_hz = cell.policy.rate_hz / self._speed
+        self._demonstrator = Demonstrator(cell.bench.task, cell.arm.model, rate_hz, cell.policy.horizon)
+        self._link = PlantLink(cell.plant_name)
+
+    def begin(self) -> None:
+        self._demonstrator.forget()
+
+    def ask(self, observation: Observation) -> ActionChunk:
+        reading = JointReading(observation.stamp_ns, observation.joint_names, observation.q_rad)
+        cell_ns, opening = round(observation.stamp_ns * self._speed), observation.gripper_open or 0.0
+        chunk = self._demonstrator.chunk(cell_ns, reading, opening, self._link.truth())
+        return ActionChunk(
+            observation.stamp_ns, chunk.rate_hz * self._speed, chunk.space, chunk.names, chunk.values
+        )
+
+    def close(self) -> None:
+        self._link.close()
 
 
 class ServerSource:
@@ -52,4 +83,4 @@ class ServerSource:
 def choose(cell: CellConfig) -> ChunkSource:
     if isinstance(cell.policy, ServerPolicy):
         return ServerSource(cell, cell.policy)
-    raise SystemExit("later")
+    return ScriptedSource(cell)

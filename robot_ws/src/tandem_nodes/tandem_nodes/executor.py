@@ -5,7 +5,6 @@ The control thread has the process's deadlines to itself; the spinning thread on
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -26,9 +25,10 @@ class ExecutorNode(Node):
 
     def __init__(self, end: Callable[[int], None]) -> None:
         super().__init__("executor")
+        self._end = end
         cell = parameters.read_cell(self)
-        self._run = Path(parameters.text(self, "run", "The folder of logs and results."))
-        self._loop = ExecutionLoop(cell)
+        run = Path(parameters.text(self, "run", "The folder of logs and results."))
+        self._loop = ExecutionLoop(cell, run / "control")
         self._source = ""
         self._commands = self.create_publisher(JointState, "joint_command", qos.NEWEST)
         self._sources = self.create_publisher(String, "control_source", qos.LATCHED)
@@ -40,21 +40,21 @@ class ExecutorNode(Node):
         self.create_subscription(String, "intervention", self._intervention, qos.LATCHED)
         self.create_subscription(JointState, "intervention_command", self._person, qos.NEWEST)
         self.create_timer(1.0, self._diagnose)
-        path = os.environ.get(lifeline.VARIABLE)
-        self._lifeline = lifeline.Lifeline(Path(path), self._loop.lost) if path else None
-        self._clock = DeadlineLoop(cell.rate_hz, self._tick)
+        self._lifeline = lifeline.listen(self._loop.lost)
+        self._clock = DeadlineLoop(cell.rate_hz, self._tick, self._loop.failed, self._loop.ticked)
         self._clock.start()
 
     def close(self) -> None:
         self._clock.stop()
         if self._lifeline is not None:
             self._lifeline.close()
+        self._loop.close()
 
     def _tick(self, now_ns: int) -> None:
         command = self._loop.tick(now_ns)
         if command is None:
             return
-        self._commands.publish(joints.from_command(self._loop.sendable(command)))
+        self._commands.publish(joints.from_command(command))
         if command.source != self._source:
             self._source = command.source
             self._sources.publish(String(data=command.source))
@@ -72,30 +72,18 @@ class ExecutorNode(Node):
         self._loop.announced(announcements.from_message(message))
 
     def _emergency(self, message: Bool) -> None:
-        if message.data:
-            self._loop.executor.emergency_stop("emergency_stop service")
-        else:
-            self._loop.executor.reset_emergency_stop()
+        self._loop.emergency(message.data)
 
     def _intervention(self, message: String) -> None:
-        if message.data in ("human", "scripted"):
-            self._loop.executor.take_over(message.data)
-        else:
-            self._loop.executor.give_back()
+        self._loop.intervene(message.data)
 
     def _person(self, message: JointState) -> None:
-        wanted = joints.command(message)
-        if wanted.names == self._loop.executor.joint_names:
-            self._loop.executor.human_command(wanted.q_rad, wanted.gripper_open, wanted.stamp_ns)
+        self._loop.person(joints.command(message))
 
     def _diagnose(self) -> None:
-        status = self._loop.executor.status
-        values = {
-            "state": status.state,
-            "source": status.source,
-            "delay_steps": status.delay_steps,
-            **status.counts,
-        }
+        if not self._clock.is_alive:
+            self._end(1)
+        values = {"missed": self._clock.missed, **self._loop.status}
         problem = f"missing: {', '.join(self._loop.missing)}" if self._loop.missing else ""
         self._diagnostics.publish(diagnostics.message("executor", values, problem))
 

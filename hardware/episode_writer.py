@@ -1,0 +1,80 @@
+"""What the recorder hears → recordings: one per running episode, from `running` to whatever comes after it.
+
+An episode that was under way when the recorder was killed stays readable, and goes on as one of its own.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from hardware.announcement import Announcement
+from hardware.arm_loop import JointCommand
+from hardware.cell import CellConfig
+from hardware.dataset.frame_grid import Alignment
+from hardware.dataset.recording import Recording, RecordingConfig
+from hardware.episode import Source
+from hardware.ports import CameraImage, JointReading
+
+SOURCES: dict[str, Source] = {"policy": "policy", "human": "human", "scripted": "scripted", "twin": "twin"}
+
+
+class EpisodeWriter:
+    """One thread. Every method raises `RecordingFailed` once the disk has failed."""
+
+    def __init__(self, cell: CellConfig, store: Path) -> None:
+        self.written = 0
+        self._cell, self._store = cell, store
+        self._recording: Recording | None = None
+        self._source: Source = "scripted" if cell.policy.kind == "scripted" else "policy"
+
+    @property
+    def is_recording(self) -> bool:
+        return self._recording is not None
+
+    @property
+    def lost(self) -> dict[str, int]:
+        """Measurements of this episode that were not taken, per stream."""
+        return {} if self._recording is None else self._recording.pressure().lost
+
+    def announced(self, announcement: Announcement) -> None:
+        if announcement.is_running and self._recording is None:
+            alignment = Alignment(rate_hz=self._cell.recording.rate_hz)
+            self._recording = Recording(
+                self._store,
+                announcement.task,
+                tuple(self._cell.cameras),
+                self._cell.action_names,
+                self._cell.action_names,
+                self._cell.name,
+                config=RecordingConfig(alignment=alignment),
+            )
+        elif not announcement.is_running and self._recording is not None:
+            recording, self._recording = self._recording, None
+            recording.finish(announcement.success)
+            self.written += 1
+
+    def joints(self, reading: JointReading, gripper_open: float | None) -> None:
+        """The gripper's opening is recorded as the last joint."""
+        if self._recording is not None:
+            q_rad = reading.q_rad if gripper_open is None else np.append(reading.q_rad, gripper_open)
+            self._recording.joint(reading.stamp_ns, q_rad)
+
+    def sent(self, command: JointCommand) -> None:
+        """While the arm holds, the frames belong to who was in control before."""
+        self._source = SOURCES.get(command.source, self._source)
+        if self._recording is not None:
+            opening = command.gripper_open
+            action = command.q_rad if opening is None else np.append(command.q_rad, opening)
+            self._recording.sent(command.stamp_ns, action, self._source)
+
+    def image(self, camera: str, image: CameraImage) -> None:
+        if self._recording is not None:
+            self._recording.image(camera, image.stamp_ns, image.rgb)
+
+    def close(self) -> None:
+        """Keeps an episode that is under way, without a label."""
+        if self._recording is not None:
+            recording, self._recording = self._recording, None
+            recording.finish()
