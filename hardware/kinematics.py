@@ -91,7 +91,7 @@ class Kinematics:
         tasks: Sequence[mink.Task] = (task, posture) if self.model.nv > 6 else (task,)
         arm = self._configuration
         arm.update(np.clip(q_near_rad, self.lower_rad, self.upper_rad))
-        before = np.inf
+        before = away_m = away_rad = np.inf
         for step in range(STEPS):
             error = task.compute_error(arm)
             away_m, away_rad = float(np.linalg.norm(error[:3])), float(np.linalg.norm(error[3:]))

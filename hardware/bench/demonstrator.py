@@ -121,8 +121,10 @@ class Demonstrator:
         held = self._held_at(q_rad, opening, truth)
         if held is not None:
             self._T_tip_obj = held
-            steps = [*self.script.deliver(truth, held), self._home()]
-            self._plan = self._planner.plan(q_rad, 0.0, [self._up(q_rad, "hold", 0.0), *steps])
+            up = self._up(q_rad, "hold", 0.0)
+            assert up.T_base_tip is not None
+            steps = [up, *self.script.deliver(truth, held, up.T_base_tip), self._home()]
+            self._plan = self._planner.plan(q_rad, 0.0, steps)
             return
         self._T_tip_obj = None
         self._plan = self._reach_plan(q_rad, opening, truth)
@@ -157,19 +159,22 @@ class Demonstrator:
         plan = self._plan
         assert plan is not None
         number = plan.leg_at(at_s - LAG_S)
-        if plan.legs[number].phase != "hold" or number < 1 or plan.legs[number - 1].phase != "close":
+        since_grip = _legs_since_grip(plan, number)
+        if plan.legs[number].phase != "hold" or since_grip not in (1, 2):
             return
         T_tip_obj = self.kinematics.T_base_tip(q_rad).inverse() @ truth[self.script.object_name]
-        if self._T_tip_obj is not None:
+        if self._T_tip_obj is not None and T_tip_obj.distance_to(self._T_tip_obj)[0] < REVISED_M:
             return
         self._T_tip_obj = T_tip_obj
         kept = plan.legs[: number + 1]
-        self._plan = Plan((*kept, *self._rest(kept[-1], truth, T_tip_obj)))
+        self._plan = Plan((*kept, *self._rest(kept[-1], truth, T_tip_obj, since_grip - 1)))
 
-    def _rest(self, after: Leg, truth: Truth, T_tip_obj: Pose) -> tuple[Leg, ...]:
-        steps = [*self.script.deliver(truth, T_tip_obj), self._home()]
-        opening = after.gripper_open(after.end_s)
-        return self._planner.plan(after.q_rad(after.end_s), opening, steps, after.end_s).legs
+    def _rest(self, after: Leg, truth: Truth, T_tip_obj: Pose, done: int) -> tuple[Leg, ...]:
+        """What follows on a leg, without the first `done` steps of the delivery."""
+        q_rad, opening = after.q_rad(after.end_s), after.gripper_open(after.end_s)
+        delivery = self.script.deliver(truth, T_tip_obj, self.kinematics.T_base_tip(q_rad))
+        steps = [*delivery[done:], self._home()]
+        return self._planner.plan(q_rad, opening, steps, after.end_s).legs
 
     def _held_at(self, q_rad: Float[ndarray, " J"], opening: float, truth: Truth) -> Pose | None:
         """T_tip_obj when the object is between the closed jaws and off the table."""
@@ -192,3 +197,11 @@ class Demonstrator:
 
     def _home_steps(self, q_rad: Float[ndarray, " J"], opening: float) -> list[Step]:
         return [Step("release", None, self.arm.approach_open), self._home()]
+
+
+def _legs_since_grip(plan: Plan, number: int) -> int:
+    """How many legs after the closing of the gripper; 0 when the plan has none before."""
+    for back in range(number + 1):
+        if plan.legs[number - back].phase == "close":
+            return back
+    return 0

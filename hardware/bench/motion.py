@@ -157,15 +157,18 @@ class Planner:
         return self.kinematics.solve(T_base_tip, q_rad, *TILTED)
 
     def reach(self, T_base_tip: Pose, q_near_rad: Float[ndarray, " J"]) -> Float[ndarray, " J"]:
-        """As `Kinematics.solve`, from several starts; a tool that cannot be straight there is tilted a little.
+        """The nearest of the angles found from several starts; a tool that cannot be straight there leans a little.
 
         Raises `Unreachable`.
         """
         starts = [q_near_rad, *self._turned(q_near_rad, T_base_tip)]
         for way in (STRAIGHT, TILTED):
+            found = []
             for start in starts:
                 with contextlib.suppress(Unreachable):
-                    return self.kinematics.solve(T_base_tip, start, *way)
+                    found.append(self.kinematics.solve(T_base_tip, start, *way))
+            if found:
+                return min(found, key=lambda q_rad: float(np.abs(q_rad - q_near_rad).max()))
         at = ", ".join(f"{x:.3f}" for x in T_base_tip.translation_m)
         raise Unreachable(f"the arm does not reach ({at}) m with its tool down")
 

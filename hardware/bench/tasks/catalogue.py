@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from hardware.bench.arm_models import ArmName
+from hardware.bench.tasks.peg_insertion import PegInsertion
 from hardware.bench.tasks.pick_place import PickPlace
 from hardware.bench.tasks.task import Task
+from hardware.bench.tasks.wiping import Wiping
 from hardware.errors import BadInput
 
-TASKS: dict[str, Callable[[ArmName], Task]] = {PickPlace.name: PickPlace}
+TASKS: dict[str, Callable[[ArmName], Task]] = {
+    PickPlace.name: PickPlace,
+    PegInsertion.name: PegInsertion,
+    Wiping.name: Wiping,
+}
 
 
 def open_task(name: str, arm: ArmName) -> Task:
