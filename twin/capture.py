@@ -193,10 +193,13 @@ def frame_names(files: Sequence[Path]) -> list[str]:
     shared = Path(os.path.commonpath([file.parent for file in files]))
     plain = ["_".join(file.relative_to(shared).with_suffix("").parts) for file in files]
     count = Counter(plain)
-    return [
-        f"{name}.jpg" if count[name] == 1 else f"{name}_{file.suffix[1:].lower()}.jpg"
+    named = [
+        name if count[name] == 1 else f"{name}_{file.suffix[1:].lower()}"
         for name, file in zip(plain, files, strict=True)
     ]
+    if len(set(named)) < len(named):  # sub/a_b.jpg and sub_a/b.jpg
+        named = [f"{number:04d}_{name}" for number, name in enumerate(named)]
+    return [f"{name}.jpg" for name in named]
 
 
 def take_video(config: CaptureConfig, scan: Path, frames: Path) -> list[Measured]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,6 +13,7 @@ from numpy import ndarray
 
 from hardware.camera_model import CameraModel
 from hardware.config import Config
+from hardware.errors import BadInput
 from hardware.spatial import Pose
 
 
@@ -71,5 +73,9 @@ class SparsePoints:
 
     @classmethod
     def load(cls, file: Path) -> SparsePoints:
-        with np.load(file, allow_pickle=False) as arrays:
-            return cls(**{name: arrays[name] for name in arrays.files})
+        """Raises `BadInput` that names the file."""
+        try:
+            with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+                return cls(**{name: arrays[name] for name in arrays.files})
+        except (OSError, EOFError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+            raise BadInput(f"{file} is not a file of points: {error}", "remove it and build again") from error

@@ -20,6 +20,7 @@ from numpy import ndarray
 from hardware.camera_model import CameraModel
 from hardware.errors import BadInput
 from twin.photo import Photo
+from twin.photo import read as read_photo
 from twin.posed_images import PosedImages, SparsePoints, View
 
 HELD_OUT_EVERY = 8
@@ -50,12 +51,13 @@ def read_nerfstudio(scan: Path) -> PosedScan:
         values = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise BadInput(f"cannot read {file}: {error}") from error
-    if not isinstance(values, dict) or not isinstance(values.get("frames"), list) or not values["frames"]:
+    frames = values.get("frames") if isinstance(values, dict) else None
+    if not isinstance(frames, list) or not frames or not all(isinstance(frame, dict) for frame in frames):
         raise BadInput(f"{file} has no list 'frames'", "export it again: ns-process-data writes one per image")
-    require_files(file, [str(frame.get("file_path", "")) for frame in values["frames"]])
+    require_files(file, [str(frame.get("file_path", "")) for frame in frames])
     cameras: dict[str, CameraModel] = {}
     views = []
-    for number, frame in enumerate(sorted(values["frames"], key=lambda frame: str(frame["file_path"]))):
+    for number, frame in enumerate(sorted(frames, key=lambda frame: str(frame["file_path"]))):
         where = f"{file}: frame {frame['file_path']}"
         camera = nerfstudio_camera({**values, **frame}, file.parent / frame["file_path"], where)
         key = next((key for key, known in cameras.items() if known == camera), f"camera{len(cameras)}")
@@ -84,10 +86,9 @@ def nerfstudio_camera(values: dict[str, Any], image: Path, where: str) -> Camera
     try:
         width, height = int(values["w"]), int(values["h"])
     except KeyError:
-        from PIL import Image
-
-        with Image.open(image) as picture:
-            width, height = picture.size
+        width, height = read_photo(image, upright=False).rgb.shape[1::-1]
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"{where}: wrong intrinsics: {error}") from error
     if "fl_x" not in values and "camera_angle_x" not in values:
         raise BadInput(f"{where} has no focal length", "give fl_x (px), or camera_angle_x (rad)")
     try:
