@@ -115,6 +115,8 @@ class OpenCvCamera(Config):
     """V4L2's `exposure_time_absolute`; None leaves automatic exposure on."""
     latency_s: float = Field(default=0.0, ge=0)
     """Measured from exposure to delivery; taken off the stamp."""
+    loop: bool = False
+    """A video file begins anew at its end; otherwise the camera is lost there."""
     intrinsics: CameraModel | None = None
 
 
