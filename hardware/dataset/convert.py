@@ -5,6 +5,7 @@ Rows are passed on unchanged, video is copied packet by packet (AV1 too), so fra
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -14,8 +15,8 @@ from rich.console import Console
 from hardware import artefact
 from hardware.config import Config
 from hardware.dataset import lerobot_layout
-from hardware.dataset.check_lerobot import Examined, examine_all
 from hardware.dataset.dataset_kind import must_be_another, must_be_new
+from hardware.dataset.examine_lerobot import Examined, examine_all
 from hardware.dataset.finding import ranges, write_json
 from hardware.dataset.lerobot_episode import Written, describe, new_episode, whole_fps, written
 from hardware.dataset.lerobot_layout import LerobotFolder
@@ -64,10 +65,10 @@ def convert(source: Path, output: Path, encoder: Encoder) -> Converted:
     folder = lerobot_layout.read(source)
     if folder.major == 3:
         raise BadInput(f"{source} is {folder.version} already", "tandem data check, or repair")
-    examined = list(examine_all(folder, decode_all=False))
-    present = [one for one in examined if not one.is_missing]
-    refuse_damaged(present)
-    with artefact.staged_folder(output) as staged:
+    with artefact.staged_folder(output) as staged, tempfile.TemporaryDirectory() as scratch:
+        examined = list(examine_all(folder, Path(scratch), decode_all=False))
+        present = [one for one in examined if not one.is_missing]
+        refuse_damaged(present)
         result = write(folder, present, staged, encoder, whole_fps(folder.info.fps, source), str(output))
     return Converted(
         written=result,
@@ -93,7 +94,7 @@ def write(
     writer = LerobotWriter(staged, fps, folder.info.features, folder.info.robot_type, encoder)
     with progress("writing episodes", len(kept)) as advance:
         for one in kept:
-            writer.add(new_episode(folder, one.entry, one.usable))
+            writer.add(new_episode(folder, one.entry, one.clips, one.usable))
             advance(f"episode {one.entry.number}")
     writer.close()
     return written(writer, output)

@@ -32,9 +32,9 @@ class Batch:
     frame: Int[ndarray, " B"]
     stamp_ns: Int[ndarray, " B"]
     q_rad: Float[ndarray, "B J"]
-    actions: Float[ndarray, "B H D"]
+    actions: Float[ndarray, "B T D"]
     """This frame's and the next ones' actions; the last of the episode is repeated where it ends."""
-    is_pad: Bool[ndarray, "B H"]
+    is_pad: Bool[ndarray, "B T"]
     """Where an action is such a repetition."""
     source: UInt8[ndarray, " B"]
     """Place in `frame_grid.SOURCES`."""

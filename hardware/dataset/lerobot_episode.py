@@ -7,6 +7,7 @@ from dataclasses import replace
 from hardware.config import Config
 from hardware.dataset.lerobot_layout import BOOKKEEPING, EpisodeEntry, LerobotFolder
 from hardware.dataset.lerobot_writer import LerobotWriter, NewEpisode, column_values
+from hardware.dataset.video import Clip
 from hardware.errors import BadInput
 
 
@@ -48,7 +49,7 @@ def describe(result: Written) -> str:
     return ", ".join(parts)
 
 
-def new_episode(folder: LerobotFolder, entry: EpisodeEntry, count: int) -> NewEpisode:
+def new_episode(folder: LerobotFolder, entry: EpisodeEntry, clips: dict[str, Clip], count: int) -> NewEpisode:
     """The first `count` rows and pictures of an episode. Columns are passed on as they are stored."""
     rows = folder.rows(entry).slice(0, count)
     features = folder.info.features
@@ -63,7 +64,7 @@ def new_episode(folder: LerobotFolder, entry: EpisodeEntry, count: int) -> NewEp
     return NewEpisode(
         tasks=entry.tasks or (own,),
         columns={key: rows[key] for key in keys},
-        pictures={key: replace(clip, count=count) for key, clip in entry.clips.items()},
+        pictures={key: replace(clip, count=count) for key, clip in clips.items()},
         length=count,
         task_of_row=texts,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -12,10 +13,10 @@ from rich.console import Console
 from hardware import artefact
 from hardware.config import Config
 from hardware.dataset import lerobot_episode
-from hardware.dataset.check_lerobot import examine_all
 from hardware.dataset.convert import refuse_damaged
 from hardware.dataset.dataset_kind import must_be_another, must_be_new, open_any
 from hardware.dataset.episode_copy import copy_episode
+from hardware.dataset.examine_lerobot import examine_all
 from hardware.dataset.finding import write_json
 from hardware.dataset.lerobot_episode import Written, describe, new_episode, whole_fps
 from hardware.dataset.lerobot_layout import LerobotFolder
@@ -68,14 +69,15 @@ def merge_folders(folders: list[LerobotFolder], output: Path, encoder: Encoder) 
     for other in folders[1:]:
         refuse(lerobot_episode.differences(folders[0], other), folders[0].root, other.root)
     first = folders[0].info
-    with artefact.staged_folder(output) as staged:
+    with artefact.staged_folder(output) as staged, tempfile.TemporaryDirectory() as scratch:
         writer = LerobotWriter(staged, whole_fps(first.fps, output), first.features, first.robot_type, encoder)
         for folder in folders:
-            present = [one for one in examine_all(folder, decode_all=False) if not one.is_missing]
+            examined = examine_all(folder, Path(scratch), decode_all=False)
+            present = [one for one in examined if not one.is_missing]
             refuse_damaged(present)
             with progress(f"taking over {folder.root.name}", len(present)) as advance:
                 for one in present:
-                    writer.add(new_episode(folder, one.entry, one.usable))
+                    writer.add(new_episode(folder, one.entry, one.clips, one.usable))
                     advance("")
         writer.close()
         return lerobot_episode.written(writer, str(output))

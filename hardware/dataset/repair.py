@@ -5,6 +5,7 @@ The source is only read. What had to be given up is told, episode by episode.
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Annotated
@@ -14,11 +15,11 @@ from rich.console import Console
 
 from hardware import artefact
 from hardware.config import Config
-from hardware.dataset import check_lerobot, check_store
-from hardware.dataset.check_lerobot import Examined
+from hardware.dataset import check_store, examine_lerobot
 from hardware.dataset.convert import write
 from hardware.dataset.dataset_kind import must_be_another, must_be_new, open_any
 from hardware.dataset.episode_copy import copy_episode
+from hardware.dataset.examine_lerobot import Examined
 from hardware.dataset.finding import ranges, write_json
 from hardware.dataset.lerobot_episode import Written, describe, whole_fps
 from hardware.dataset.lerobot_layout import LerobotFolder
@@ -88,10 +89,10 @@ def repair(source: Path, output: Path, encoder: Encoder) -> Repaired:
 
 
 def repair_lerobot(folder: LerobotFolder, output: Path, encoder: Encoder) -> Repaired:
-    examined = list(check_lerobot.examine_all(folder, decode_all=True))
-    kept = [one for one in examined if one.usable >= FEWEST_FRAMES]
-    fps, notes = agreed_fps(folder, kept)
-    with artefact.staged_folder(output) as staged:
+    with artefact.staged_folder(output) as staged, tempfile.TemporaryDirectory() as scratch:
+        examined = list(examine_lerobot.examine_all(folder, Path(scratch), decode_all=True))
+        kept = [one for one in examined if one.usable >= FEWEST_FRAMES]
+        fps, notes = agreed_fps(folder, kept)
         result = write(folder, kept, staged, encoder, whole_fps(fps, folder.root), str(output))
     lost = []
     for one in examined:

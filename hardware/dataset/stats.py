@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Num, UInt8
 from numpy import ndarray
 
 QUANTILES = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 0.90, "q99": 0.99}
@@ -20,7 +20,7 @@ THIN_ABOVE_PX, THIN_TO_PX = 300, 150
 Stats = dict[str, ndarray]
 
 
-def of_column(values: Float[ndarray, "T ..."]) -> Stats:
+def of_column(values: Num[ndarray, "T ..."]) -> Stats:
     """Over time; a column of single numbers gives arrays of one."""
     rows = values.reshape(len(values), -1).astype(np.float64)
     return reduced(rows, len(values))

@@ -36,8 +36,9 @@ TAGS = {"av1": ("av01",), "h264": ("avc1", "avc3", "h264"), "hevc": ("hvc1", "he
 class Encoder(Config):
     """How pictures become video. A keyframe every second picture, as LeRobot does: random reads stay quick."""
 
+    # At 640×480 on two cores: AV1 (crf 30) 7.1 ms a picture, 8.9 kB, 41.7 dB; h264 (crf 23) 7.2 ms, 7.3 kB, 39.2 dB.
     codec: Literal["av1", "h264"] = "av1"
-    """Measured at 640×480, two cores: AV1 7.1 ms a picture, 8.9 kB, 41.7 dB; h264 (crf 23) 7.2 ms, 7.3 kB, 39.2 dB."""
+    """AV1 is LeRobot's own choice; h264 plays everywhere."""
     crf: Annotated[int, Field(ge=0, le=63)] = 30
     """Lower is better and larger."""
     pictures_per_keyframe: Annotated[int, Field(ge=1)] = 2

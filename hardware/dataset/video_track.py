@@ -118,7 +118,7 @@ class VideoTrack:
             count = video.encode(self.encoder, file, keeping(pictures, samples), self.fps)
             if count != pictures.count:
                 raise BadInput(f"{self.key}: {count} pictures came, {pictures.count} were announced")
-            clip = Clip(file, 0.0, count, self.fps)
+            clip = Clip(file, 0.0, count, float(self.fps))
             if measured is not None:
                 pairs = zip(video.decode(measured), video.decode(clip), strict=True)
                 self.taken.psnr_db.append(min(video.psnr_db(one, other) for one, other in pairs))
