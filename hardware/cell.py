@@ -131,15 +131,19 @@ class CellConfig(Config):
 
 def load(name_or_path: str | Path) -> CellConfig:
     """A cell that ships (`bench`) or one's own file (`./mine.yaml`). Raises `BadInput` with the choices."""
+    return config.read(CellConfig, file_of(name_or_path))
+
+
+def file_of(name_or_path: str | Path) -> Path:
     file = Path(name_or_path)
-    if not file.suffix:
-        file = CELLS / f"{name_or_path}.yaml"
-        if not file.is_file():
-            raise BadInput(
-                f"no cell '{name_or_path}'; have: {', '.join(shipped())}",
-                "a path that ends in .yaml is read as a file",
-            )
-    return config.read(CellConfig, file)
+    if file.suffix:
+        return file
+    file = CELLS / f"{name_or_path}.yaml"
+    if not file.is_file():
+        raise BadInput(
+            f"no cell '{name_or_path}'; have: {', '.join(shipped())}", "a path that ends in .yaml is read as a file"
+        )
+    return file
 
 
 def shipped() -> list[str]:

@@ -116,7 +116,6 @@ def plant(cell: CellConfig, bench: BenchPlant, arm: ArmConfig) -> NodeSpec:
     return NodeSpec("plant", "hardware.bench.plant_server", arguments=arguments, tier=0, is_restarted=False)
 
 
-def shipped_graph(name: str) -> tuple[NodeSpec, ...]:
-    """The graph of a cell that ships, as the launch files start it: no recording, until it is stopped."""
-    file = cells.CELLS / f"{name}.yaml"
-    return graph(cells.load(name), Occasion(file, Path.cwd()))
+def launch_graph(name_or_path: str) -> tuple[NodeSpec, ...]:
+    """A cell's graph as the launch files start it: no recording, results in this folder, until it is stopped."""
+    return graph(cells.load(name_or_path), Occasion(cells.file_of(name_or_path).resolve(), Path.cwd()))
