@@ -54,9 +54,9 @@ class ExecutorConfig(Config):
     """Of the control steps."""
     freeze_steps: int = Field(default=2, ge=0)
     """Control steps after a chunk's arrival that are already committed: the running motion goes on unchanged."""
-    blend_s: float = Field(default=0.4, gt=0)
+    blend_s: float = Field(default=0.3, gt=0)
     """Over which a new chunk's difference to the running motion fades. Jerk falls with its cube."""
-    blend_speed_rad_s: float = Field(default=0.5, gt=0)
+    blend_speed_rad_s: float = Field(default=0.75, gt=0)
     """A greater difference takes longer, so that closing it moves no joint faster than this."""
     stale_chunk_s: float = Field(default=1.5, gt=0)
     """Age of a chunk's observation at which its rows are not executed any more; not above the arm's own limit."""

@@ -264,8 +264,8 @@ def test_seams_measure_what_was_commanded_and_what_a_plain_switch_would_have_jum
     cell.run(60)
     seam = cell.seams[-1]
     assert seam.gap_rad == pytest.approx((0.1, 0.05))
-    assert seam.duration_s == 0.4  # 1.875 · 0.1 rad / 0.5 rad/s = 0.375 s is less
-    assert seam.jerk_rad_s3[0] == pytest.approx(60 * 0.1 / 0.4**3, rel=0.1)  # at the start; the mean over one step
-    assert seam.velocity_jump_rad_s[0] <= 60 * 0.1 / 0.4**3 * 0.01**2 / 2 * 1.01
-    assert seam.position_jump_rad[0] <= 60 * 0.1 / 0.4**3 * 0.01**3 / 6 * 1.01
+    assert seam.duration_s == 0.3  # 1.875 · 0.1 rad / 0.75 rad/s = 0.25 s is less
+    assert seam.jerk_rad_s3[0] == pytest.approx(60 * 0.1 / 0.3**3, rel=0.1)  # at the start; the mean over one step
+    assert seam.velocity_jump_rad_s[0] <= 60 * 0.1 / 0.3**3 * 0.01**2 / 2 * 1.01
+    assert seam.position_jump_rad[0] <= 60 * 0.1 / 0.3**3 * 0.01**3 / 6 * 1.01
     assert seam.as_record()["max_gap_rad"] == pytest.approx(0.1)
