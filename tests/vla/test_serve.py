@@ -328,9 +328,10 @@ def test_every_kind_that_is_served_is_a_field_of_the_command():
         ServePolicy()
 
 
-def test_the_command_serves_until_it_is_told_to_stop(tmp_path):
-    replay.write(tmp_path / "run.npz", RECORDING)
-    words = [sys.executable, "-m", "tandem", "vla", "serve", "--replay", str(tmp_path / "run.npz"), "--port", "0"]
+@contextlib.contextmanager
+def command(file: Path, port: int):
+    """`tandem vla serve` as a process that listens; gives it and its port."""
+    words = [sys.executable, "-m", "tandem", "vla", "serve", "--replay", str(file), "--port", str(port)]
     env = os.environ | {"COLUMNS": "300"}
     process = subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE, text=True, env=env)
     assert process.stderr is not None
@@ -340,14 +341,41 @@ def test_the_command_serves_until_it_is_told_to_stop(tmp_path):
             line = process.stderr.readline()
             assert line, "the server ended"
             found = re.search(r"ws://127\.0\.0\.1:(\d+)", line)
-        with asking(int(found[1])) as client:
-            assert client.infer({})["actions"].shape == (10, 2)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
+        yield process, int(found[1])
     finally:
         process.kill()
         process.stderr.close()
         process.wait()
+
+
+def test_the_command_outlives_its_clients_and_ends_when_it_is_told_to(tmp_path):
+    replay.write(tmp_path / "run.npz", RECORDING)
+    with command(tmp_path / "run.npz", 0) as (process, port):
+        for _ in range(2):
+            with asking(port) as client:
+                assert client.infer({})["actions"].shape == (10, 2)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+
+
+def test_a_killed_server_is_noticed_at_once_and_found_again_when_it_is_back(tmp_path):
+    replay.write(tmp_path / "run.npz", RECORDING)
+    with command(tmp_path / "run.npz", 0) as (process, port), asking(port) as client:
+        client.infer({})
+        process.kill()
+        process.wait()
+        began_s = time.monotonic()
+        with pytest.raises(ServerLost):
+            client.infer({})
+        assert time.monotonic() - began_s < 0.5
+        with command(tmp_path / "run.npz", port):
+            for _ in range(60):
+                try:
+                    assert client.infer({})["actions"].shape == (10, 2)
+                    return
+                except ServerLost:
+                    time.sleep(0.1)
+            raise AssertionError("the client did not come back")
 
 
 def test_the_command_says_what_is_missing(tmp_path, capsys):
