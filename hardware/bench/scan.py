@@ -24,7 +24,7 @@ from hardware.progress import progress
 log = logging.getLogger(__name__)
 
 SOURCES = (
-    *("hand", "phone", "prints", "props", "renderer", "room"),
+    *("hand", "light_mesh", "phone", "prints", "props", "renderer", "room"),
     *("scan", "scene", "shapes", "so101", "textures", "truth"),
 )
 """The modules that decide what a scan looks like."""

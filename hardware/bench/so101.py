@@ -11,13 +11,11 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import math
-import os
-import tempfile
 from pathlib import Path
 
 import mujoco
 
-from hardware import artefact
+from hardware.bench.light_mesh import light_copy
 from hardware.errors import BadInput
 
 JOINTS = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
@@ -51,38 +49,9 @@ def model_file() -> Path:
 def light_meshes(triangles: int = TRIANGLES_PER_MESH) -> Path:
     """A folder with the wheel's meshes under their own names, the drawn ones simplified. Made on first use."""
     version = importlib.metadata.version("so101-nexus")
-    name = f"so101-{version}-{triangles}"
-    folder = cache_folder() / name
-    if not folder.is_dir():
-        source = model_file().parent / "assets"
-        with artefact.staged_folder(folder) as staged:
-            for file in sorted(source.glob("*.stl")):
-                simplify(file, staged / file.name, triangles)
-    return folder
+    source = model_file().parent / "assets"
+    return light_copy(source, f"so101-{version}-{triangles}", triangles, _only_touches)
 
 
-def cache_folder() -> Path:
-    """`$XDG_CACHE_HOME/tandem` or `~/.cache/tandem`; a temporary folder of this user where that is not writable."""
-    chosen = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tandem"
-    try:
-        chosen.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=chosen):
-            return chosen
-    except OSError:
-        return Path(tempfile.gettempdir()) / f"tandem-{os.getuid()}"
-
-
-def simplify(source: Path, target: Path, triangles: int) -> None:
-    """Writes the mesh with at most that many triangles (quadric error metric)."""
-    import open3d  # slow to import, and needed once per machine
-
-    if any(mark in source.stem for mark in COLLISION_MESHES):
-        target.write_bytes(source.read_bytes())
-        return
-    mesh = open3d.io.read_triangle_mesh(source)
-    mesh.merge_close_vertices(1e-6)
-    if len(mesh.triangles) > triangles:
-        mesh = mesh.simplify_quadric_decimation(triangles)
-    mesh.compute_triangle_normals()
-    if not open3d.io.write_triangle_mesh(target, mesh):
-        raise BadInput(f"cannot write {target}", "free some space in the cache folder, or set XDG_CACHE_HOME")
+def _only_touches(mesh: Path) -> bool:
+    return any(mark in mesh.stem for mark in COLLISION_MESHES)

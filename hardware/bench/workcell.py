@@ -41,7 +41,7 @@ CLEARED: dict[ArmName, Stands] = {
 
 FRONT_EYE_M, FRONT_TARGET_M = (0.56, 0.0, 0.36), (0.185, 0.0, 0.02)
 """Of `cam_front`, for the SO-101."""
-FRONT_FAR = {"so101": 1.0, "panda": 2.1}
+FRONT_FAR = {"so101": 1.0, "panda": 1.75}
 """How far the front camera stands off, and how far in front of the arm it looks, as a share of the SO-101's."""
 FRONT_FOVY_RAD, WRIST_FOVY_RAD = math.radians(52), math.radians(62)
 
