@@ -1,0 +1,215 @@
+"""Supervised fine-tuning learns what only the eyes can tell, and goes on after a stop as if there had been none."""
+
+import json
+import logging
+from pathlib import Path
+
+import dot_task
+import numpy as np
+import pytest
+import small_policy
+import torch
+
+from hardware.errors import BadInput
+from vla import held_out, optimisation, policy_file, sft
+from vla.optimisation import OutOfMemory
+from vla.policy import Batch, Losses
+from vla.sft_config import Evaluation, Optimisation, TrainPolicy
+from vla.sft_training import Diverged, Training
+from vla.tandem_vla import TandemVLA
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+def config(out: Path, **changes: object) -> TrainPolicy:
+    values = {
+        "data": ("dots",),
+        "output": out,
+        "horizon_steps": 4,
+        "architecture": small_policy.SMALL,
+        "threads": 1,
+        "cached_variants": 2,
+        "fast_vocabulary": 128,
+        "device": "cpu",
+        "optimisation": Optimisation(steps=6, batch=8, warmup_steps=2),
+        "evaluation": Evaluation(every_steps=3, most_windows=16),
+    }
+    return TrainPolicy.model_validate(values | changes)
+
+
+def start(out: Path, **changes: object) -> Training:
+    return sft.start(config(out, **changes), [dot_task.demonstrations(6)])
+
+
+def same(one: TandemVLA, other: TandemVLA) -> bool:
+    pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+@pytest.mark.slow
+def test_both_voices_learn_to_point_at_a_dot_from_its_picture_alone(tmp_path) -> None:
+    """40 episodes of a drifting dot; a policy that does not see it is off by 0.5 of half the range on average."""
+    wide = small_policy.SMALL.but(width=64, readers=8, context_layers=2, token_layers=1)
+    run = sft.start(
+        config(
+            tmp_path,
+            architecture=wide,
+            optimisation=Optimisation(steps=350, batch=32, learning_rate=1e-3, warmup_steps=30, ema=0.98),
+            evaluation=Evaluation(every_steps=350),
+        ),
+        [dot_task.demonstrations(40)],
+    )
+    blind = held_out.score(run.averaged, run.material.held_out, 32).open_loop_error
+    run.finish()
+    assert blind > 0.3
+    assert run.best < 0.15
+    learned = policy_file.load_policy(tmp_path / "policy")
+    speaking = TandemVLA(learned.config.but(voice="tokens"), learned.fast)
+    policy_file.restore(speaking, policy_file.weights(learned), "memory")
+    assert held_out.score(speaking.eval(), run.material.held_out, 32).open_loop_error < 0.25
+    sft.write_report(run)
+    report = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "data:image/png" in report
+    assert f"{run.best:.4f}" in report
+
+
+@pytest.mark.parametrize("unfrozen", [False, True])
+def test_a_resumed_run_is_the_unbroken_run_bit_for_bit(tmp_path, unfrozen: bool) -> None:
+    whole = start(tmp_path / "whole", unfrozen_encoder=unfrozen)
+    whole.finish()
+    broken = start(tmp_path / "broken", unfrozen_encoder=unfrozen)
+    for _ in range(2):
+        broken.step()
+    broken.save()
+    broken.step()  # lost: it comes after the checkpoint
+    again = start(tmp_path / "broken", unfrozen_encoder=unfrozen)
+    assert again.step_count == 2
+    again.finish()
+    assert same(again.policy, whole.policy)
+    assert same(again.averaged, whole.averaged)
+    assert again.curve == whole.curve
+
+
+def test_two_runs_of_one_seed_are_the_same_and_of_two_are_not(tmp_path) -> None:
+    runs = [start(tmp_path / str(n), seed=seed) for n, seed in enumerate((0, 0, 1))]
+    for run in runs:
+        run.step()
+    assert same(runs[0].policy, runs[1].policy)
+    assert not same(runs[0].policy, runs[2].policy)
+
+
+def test_the_run_folder_holds_what_is_needed_to_repeat_it(tmp_path) -> None:
+    run = start(tmp_path / "run")
+    run.finish()
+    stored = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert TrainPolicy.model_validate(stored["config"]) == run.config
+    assert stored["seed"] == 0
+    assert "git" in stored
+    assert list((tmp_path / "run" / "tensorboard").glob("events.*"))
+    assert not list((tmp_path / "run").rglob("*.pt")) + list((tmp_path / "run").rglob("*.pkl"))
+    policy = policy_file.load_policy(tmp_path / "run" / "policy")
+    assert policy.interface.horizon_steps == 4
+
+
+def test_features_are_computed_once_for_a_frozen_encoder(tmp_path) -> None:
+    start(tmp_path)
+    files = {file: file.stat().st_mtime_ns for file in (tmp_path / "work" / "features").glob("*.npy")}
+    assert len(files) == 6 * 2, "one camera, six episodes, two variants"
+    start(tmp_path)
+    assert {file: file.stat().st_mtime_ns for file in (tmp_path / "work" / "features").glob("*.npy")} == files
+
+
+def test_training_stops_when_nothing_gets_better(tmp_path) -> None:
+    run = start(
+        tmp_path,
+        optimisation=Optimisation(steps=50, batch=4, learning_rate=1e-12),
+        evaluation=Evaluation(every_steps=1, most_windows=4, patience=3),
+    )
+    run.finish()
+    assert run.step_count < 50
+    assert len(run.curve) - 1 - int(np.argmin([point.open_loop_error for point in run.curve])) == 3
+
+
+class SmallMemory(TandemVLA):
+    """Stands in for a GPU that holds three windows: `loss` raises what torch raises there."""
+
+    def loss(self, batch: Batch, seed: int) -> Losses:
+        if len(batch) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().loss(batch, seed)
+
+
+def test_out_of_memory_halves_the_batch_and_says_so(tmp_path, caplog) -> None:
+    run = start(tmp_path)
+    run.policy.__class__ = SmallMemory
+    with caplog.at_level(logging.WARNING):
+        run.step()
+    assert run.batch == 2
+    assert [record.message for record in caplog.records] == [
+        "out of GPU memory: from here on the batch is 4",
+        "out of GPU memory: from here on the batch is 2",
+    ]
+    with pytest.raises(OutOfMemory, match="one window"):
+        optimisation.halved(1)
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(tmp_path) -> None:
+    run = start(tmp_path)
+    with torch.no_grad():
+        run.policy.backbone.readers.fill_(float("nan"))
+    with pytest.raises(Diverged, match="step 0"):
+        run.step()
+
+
+def test_held_out_episodes_are_whole_and_not_learned_from(tmp_path) -> None:
+    run = start(tmp_path)
+    learned = {episode.number for episode in run.material.draws.windows.episodes}
+    measured = {episode.number for episode in run.material.held_out.episodes}
+    assert len(measured) == 1
+    assert not learned & measured
+    assert learned | measured == set(range(6))
+
+
+def test_two_datasets_mix_and_keep_their_own_ranges(tmp_path) -> None:
+    datasets = [dot_task.demonstrations(3, "real"), dot_task.demonstrations(4, "twin", seed=1)]
+    run = sft.start(config(tmp_path, weights=(1.0, 1.0), data=("real", "twin")), datasets)
+    run.step()
+    assert set(run.policy.config.normalisation) == {"real", "twin"}
+    with pytest.raises(BadInput, match="1 weights for 2 datasets"):
+        sft.start(config(tmp_path / "other", weights=(1.0,), data=("real", "twin")), datasets)
+
+
+def test_another_runs_folder_is_not_written_into(tmp_path) -> None:
+    start(tmp_path / "run")
+    with pytest.raises(BadInput, match="other settings: seed"):
+        start(tmp_path / "run", seed=1)
+    start(tmp_path / "run", checkpoint_every_s=5.0)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.jpg").touch()
+    with pytest.raises(BadInput, match="no training run"):
+        start(tmp_path / "photos")
+
+
+def test_devices_that_are_not_there_are_refused(tmp_path) -> None:
+    with pytest.raises(BadInput, match="no device 'tpu'"):
+        start(tmp_path, device="tpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(BadInput, match="no CUDA device"):
+            start(tmp_path, device="cuda")
+
+
+def test_the_learning_rate_warms_up_and_falls_as_a_cosine() -> None:
+    """Steps 100, warm-up 20, peak 1, last 0.1: half-way down, step 60, is 0.1 + 0.9 / 2 = 0.55."""
+    settings = Optimisation(steps=100, warmup_steps=20, learning_rate=1.0, last_share=0.1)
+    rates = [optimisation.learning_rate(settings, step) for step in range(101)]
+    assert rates[0] == pytest.approx(1 / 20)
+    assert max(rates) == rates[19] == rates[20] == 1.0
+    assert rates[60] == pytest.approx(0.55)
+    assert rates[100] == pytest.approx(0.1)
+
+
+def test_folders_of_the_same_name_become_two_datasets(tmp_path, monkeypatch) -> None:
+    made = lambda folder, name: dot_task.demonstrations(1, name)  # noqa: E731
+    monkeypatch.setattr(sft.demonstrations, "open_demonstrations", made)
+    found = sft.opened([tmp_path / "a" / "demos", tmp_path / "b" / "demos"])
+    assert [dataset.name for dataset in found] == ["demos", "demos-2"]

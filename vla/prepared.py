@@ -1,0 +1,103 @@
+"""Demonstrations in, episodes ready to be drawn from out: pictures shrunk, features of frozen encoders computed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float16, UInt8
+from numpy import ndarray
+
+from hardware import artefact
+from hardware.progress import progress
+from vla import minilm
+from vla.augmentation import Augmentation, augmented
+from vla.demonstrations import Demonstration, Demonstrations
+from vla.encoders import FeatureCache, ImageEncoder, encode_all, resized
+from vla.policy import Interface
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedEpisode:
+    """Numbers in memory, pictures or features in mapped files."""
+
+    dataset: str
+    number: int
+    instruction: str
+    instruction_features: Float[ndarray, " E"] | None
+    """None: the policy reads no instruction."""
+    state: Float[ndarray, "T S"]
+    actions: Float[ndarray, "T D"]
+    pictures: tuple[UInt8[ndarray, "T px px 3"], ...] = ()
+    """By camera; only where the encoder is trained."""
+    features: tuple[tuple[Float16[ndarray, "T F"], ...], ...] = ()
+    """By variant, then by camera. Variant 0 is of the pictures as they are."""
+
+    def __len__(self) -> int:
+        return len(self.actions)
+
+
+@dataclass(frozen=True, eq=False)
+class Preparation:
+    """How pictures become what is trained on."""
+
+    interface: Interface
+    encoder: ImageEncoder
+    augmentation: Augmentation
+    cached_variants: int
+    """Feature variants per picture: the plain one and augmented ones. 0: keep pictures, the encoder is trained."""
+    folder: Path
+    seed: int
+
+    def episodes(self, mixture: Sequence[Demonstrations]) -> list[PreparedEpisode]:
+        """All of them, in order."""
+        total = sum(map(len, mixture))
+        made = []
+        with progress("reading and encoding demonstrations", total) as advance:
+            for dataset in mixture:
+                for number in range(len(dataset)):
+                    made.append(self._episode(dataset.name, number, dataset[number]))
+                    advance(dataset.name)
+        return made
+
+    def _episode(self, dataset: str, number: int, episode: Demonstration) -> PreparedEpisode:
+        small = [self._small(episode.pictures(camera)) for camera in self.interface.cameras]
+        variants = [tuple(self._features(rgb, variant) for rgb in small) for variant in range(self.cached_variants)]
+        kept = (
+            []
+            if self.cached_variants
+            else [self._mapped(f"{dataset}-{number:06}-{camera}", rgb) for camera, rgb in enumerate(small)]
+        )
+        language = self.interface.language
+        return PreparedEpisode(
+            dataset=dataset,
+            number=number,
+            instruction=episode.instruction,
+            instruction_features=minilm.embed([episode.instruction])[0] if language else None,
+            state=episode.state.astype(np.float32),
+            actions=episode.actions.astype(np.float32),
+            pictures=tuple(kept),
+            features=tuple(variants),
+        )
+
+    def _small(self, rgb: UInt8[ndarray, "T H W 3"]) -> UInt8[ndarray, "T px px 3"]:
+        return resized(torch.from_numpy(np.ascontiguousarray(rgb)), self.encoder.image_px).numpy()
+
+    def _features(self, rgb: UInt8[ndarray, "T px px 3"], variant: int) -> Float16[ndarray, "T F"]:
+        def encode() -> Float16[ndarray, "T F"]:
+            if variant == 0:
+                return encode_all(self.encoder, rgb)
+            rng = np.random.default_rng([self.seed, variant])
+            return encode_all(self.encoder, augmented(rgb, self.augmentation, rng))
+
+        shaped_by = () if variant == 0 else (self.augmentation.model_dump_json(), self.seed, variant)
+        return FeatureCache(self.folder / "features").features(rgb, encode, *shaped_by)
+
+    def _mapped(self, name: str, rgb: UInt8[ndarray, "T px px 3"]) -> UInt8[ndarray, "T px px 3"]:
+        file = self.folder / "pictures" / f"{name}.npy"
+        with artefact.staged_file(file) as temporary:
+            np.save(temporary, rgb, allow_pickle=False)
+        return np.load(file, mmap_mode="r", allow_pickle=False)

@@ -1,0 +1,249 @@
+"""`tandem vla sft`: demonstrations in, a run folder with the trained policy out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+
+from hardware import artefact
+from hardware.errors import BadInput
+from vla import demonstrations, fast_tokens, held_out, policy_file, sft_report
+from vla.demonstrations import Demonstrations
+from vla.encoders import ImageEncoder
+from vla.fast_tokens import FastTokens
+from vla.normalise import DatasetQuantiles, Normaliser, quantiles
+from vla.policy import Interface
+from vla.prepared import Preparation, PreparedEpisode
+from vla.sft_config import TrainPolicy
+from vla.sft_training import POLICY, Material, Training
+from vla.tandem_vla import TandemConfig, TandemVLA
+from vla.windows import Draws, Windows
+
+log = logging.getLogger(__name__)
+
+ROOT = Path(__file__).parents[1]
+RUN, REPORT = "run.json", "report.html"
+MOST_FITTED_CHUNKS = 20_000
+"""FAST is fitted on this many chunks, evenly spread over the training episodes."""
+FREE_TO_CHANGE = {"checkpoint_every_s": 0, "threads": None, "output": Path()}
+"""Settings that change nothing in what is learned."""
+
+
+def sft(config: TrainPolicy) -> int:
+    """Leaves `policy/` (the best averaged weights by open-loop error) and `report.html` in the output folder."""
+    mixture = opened(config.data)
+    run = start(config, mixture)
+    run.finish()
+    if run.accelerator.is_main_process:
+        write_report(run)
+    return 0
+
+
+def opened(folders: Sequence[Path]) -> list[Demonstrations]:
+    """Each under its folder's name, numbered where two have the same."""
+    names: list[str] = []
+    for folder in folders:
+        name = folder.resolve().name
+        names.append(f"{name}-{names.count(name) + 1}" if name in names else name)
+    return [demonstrations.open_demonstrations(folder, name) for folder, name in zip(folders, names, strict=True)]
+
+
+def start(config: TrainPolicy, mixture: Sequence[Demonstrations]) -> Training:
+    """A run at its first step, or where its checkpoint left it. Raises `BadInput` for data it cannot learn from."""
+    accelerator = accelerator_of(config)
+    interface = interface_of(config, mixture)
+    require_output(config)
+    encoder = ImageEncoder(config.architecture.image_px).to(accelerator.device)
+    preparation = Preparation(
+        interface=interface,
+        encoder=encoder,
+        augmentation=config.augmentation,
+        cached_variants=0 if config.unfrozen_encoder else config.cached_variants,
+        folder=config.output / "work",
+        seed=config.seed,
+    )
+    with accelerator.main_process_first():
+        episodes = preparation.episodes(mixture)
+    learned, kept_out = split(episodes, config.evaluation.held_out_share, config.seed)
+    windows = Windows(learned, interface)
+    draws = Draws(windows, dataset_weights(config, mixture, windows), config.augmentation, config.seed)
+    policy = new_policy(config, interface, windows)
+    if accelerator.is_main_process:
+        write_run(config, interface)
+    material = Material(draws, Windows(kept_out or learned, interface), fingerprint(config, episodes))
+    return Training(config, policy, material, accelerator)
+
+
+def accelerator_of(config: TrainPolicy) -> Accelerator:
+    """bf16 on a GPU. Several GPUs: start the same command by `accelerate launch -m tandem vla sft …`."""
+    if config.device not in ("auto", "cpu", "cuda"):
+        raise BadInput(f"no device '{config.device}'; have: auto, cpu, cuda")
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise BadInput("there is no CUDA device", "train with --device cpu")
+    torch.set_num_threads(config.threads or len(os.sched_getaffinity(0)))
+    on_gpu = config.device != "cpu" and torch.cuda.is_available()
+    return Accelerator(cpu=not on_gpu, mixed_precision="bf16" if on_gpu else "no")
+
+
+def interface_of(config: TrainPolicy, mixture: Sequence[Demonstrations]) -> Interface:
+    for dataset in mixture:
+        demonstrations.require_usable(dataset, config.horizon_steps, config.language)
+    for other in mixture[1:]:
+        demonstrations.require_alike(mixture[0], other)
+    layout = mixture[0].layout
+    return Interface(
+        cameras=demonstrations.cameras_of(mixture, config.cameras),
+        state_names=layout.state_names,
+        action_names=layout.action_names,
+        space=config.space,
+        rate_hz=layout.rate_hz,
+        horizon_steps=config.horizon_steps,
+        language=config.language,
+    )
+
+
+def split(
+    episodes: Sequence[PreparedEpisode], share: float, seed: int
+) -> tuple[list[PreparedEpisode], list[PreparedEpisode]]:
+    """(to learn from, held out). Whole episodes, of every dataset that has two or more."""
+    out: set[tuple[str, int]] = set()
+    for name in dict.fromkeys(episode.dataset for episode in episodes):
+        numbers = [episode.number for episode in episodes if episode.dataset == name]
+        count = max(1, round(share * len(numbers))) if share > 0 and len(numbers) > 1 else 0
+        chosen = np.random.default_rng([seed, *name.encode()]).permutation(numbers)[:count]
+        out |= {(name, int(number)) for number in chosen}
+    if not out:
+        log.warning("no episode is held out: the curves are of what was learned from")
+    learned = [episode for episode in episodes if (episode.dataset, episode.number) not in out]
+    return learned, [episode for episode in episodes if (episode.dataset, episode.number) in out]
+
+
+def dataset_weights(config: TrainPolicy, mixture: Sequence[Demonstrations], windows: Windows) -> dict[str, float]:
+    names = [dataset.name for dataset in mixture]
+    if config.weights and len(config.weights) != len(names):
+        raise BadInput(f"{len(config.weights)} weights for {len(names)} datasets", "give one weight for each")
+    if config.weights:
+        return dict(zip(names, config.weights, strict=True))
+    return {name: float(sum(len(e) for e in windows.episodes if e.dataset == name)) for name in names}
+
+
+def new_policy(config: TrainPolicy, interface: Interface, windows: Windows) -> TandemVLA:
+    """Untrained, with quantiles and tokens of the episodes that are learned from."""
+    normalisation: dict[str, DatasetQuantiles] = {}
+    for name in dict.fromkeys(episode.dataset for episode in windows.episodes):
+        of_dataset = [episode for episode in windows.episodes if episode.dataset == name]
+        normalisation[name] = DatasetQuantiles(
+            state=quantiles(np.concatenate([episode.state for episode in of_dataset]), interface.state_names),
+            action=quantiles(np.concatenate([episode.actions for episode in of_dataset]), interface.action_names),
+        )
+    settings = TandemConfig(
+        interface=interface,
+        normalisation=normalisation,
+        architecture=config.architecture,
+        voice=config.voice,
+        token_weight=config.token_weight,
+        consistency_weight=config.consistency_weight,
+        unfrozen_encoder=config.unfrozen_encoder,
+    )
+    chunks = normalised_chunks(settings, windows)
+    return TandemVLA(settings, tokens_of(config, chunks), config.seed)
+
+
+def normalised_chunks(settings: TandemConfig, windows: Windows) -> np.ndarray:
+    """Of all datasets, each by its own quantiles."""
+    normaliser = Normaliser({name: each.action for name, each in settings.normalisation.items()})
+    by_dataset = windows.chunks(MOST_FITTED_CHUNKS)
+    return np.concatenate(
+        [normaliser.normalise(chunks, [name] * len(chunks)) for name, chunks in by_dataset.items()]
+    )
+
+
+def tokens_of(config: TrainPolicy, chunks: np.ndarray) -> FastTokens:
+    if config.fast is not None:
+        return fast_tokens.load_universal(config.fast, chunks.shape[1], chunks.shape[2])
+    return fast_tokens.fit(chunks, config.fast_scale, config.fast_vocabulary)
+
+
+# ── the run folder ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def require_output(config: TrainPolicy) -> None:
+    """A folder of another run, or of something else, is not written into."""
+    file = config.output / RUN
+    if config.output.exists() and not config.output.is_dir():
+        raise BadInput(f"{config.output} is a file", "give a folder: -o runs/my_policy")
+    if not file.exists():
+        if config.output.exists() and any(config.output.iterdir()):
+            raise BadInput(f"{config.output} holds something that is no training run", "give a new folder")
+        return
+    before = json.loads(file.read_text(encoding="utf-8"))["config"]
+    now = json.loads(config.model_dump_json())
+    changed = [key for key in now if key not in FREE_TO_CHANGE and before.get(key) != now[key]]
+    if changed:
+        raise BadInput(
+            f"{config.output} is a run with other settings: {', '.join(changed)}",
+            "repeat its settings to go on with it, or give a new folder",
+        )
+
+
+def write_run(config: TrainPolicy, interface: Interface) -> None:
+    run = {
+        "config": json.loads(config.model_dump_json()),
+        "interface": json.loads(interface.model_dump_json()),
+        "seed": config.seed,
+        "git": git_hash(),
+        "torch": torch.__version__,
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() and config.device != "cpu" else "cpu",
+    }
+    artefact.write_text(config.output / RUN, json.dumps(run, indent=2) + "\n")
+
+
+def git_hash() -> str | None:
+    """Of the checkout that this code runs from."""
+    words = ("git", "describe", "--always", "--dirty=+", "--abbrev=40", "--exclude=*")
+    try:
+        return subprocess.run(
+            words, cwd=ROOT, capture_output=True, text=True, timeout=20, check=True
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def fingerprint(config: TrainPolicy, episodes: Sequence[PreparedEpisode]) -> str:
+    """Of the settings that matter and the numbers of the data."""
+    digest = hashlib.sha256(config.but(**FREE_TO_CHANGE).model_dump_json().encode())
+    for episode in episodes:
+        digest.update(f"{episode.dataset}/{episode.number}/{episode.instruction}".encode())
+        digest.update(np.ascontiguousarray(episode.actions).data)
+    return digest.hexdigest()
+
+
+def write_report(run: Training) -> None:
+    """Of the policy that was kept, measured once more from its files."""
+    folder = run.config.output
+    policy = policy_file.load_policy(folder / POLICY, run.accelerator.device)
+    windows = run.material.held_out
+    score = held_out.score(policy, windows, run.config.evaluation.most_windows)
+    tokens = policy.fast.report(normalised_chunks(policy.config, windows))
+    learned = run.material.draws.windows
+    facts = [
+        ("data", ", ".join(map(str, run.config.data))),
+        ("episodes", f"{len(learned.episodes)} learned from, {len(windows.episodes)} measured on"),
+        ("windows", f"{len(learned)} of {run.config.horizon_steps} steps"),
+        ("steps", f"{run.step_count} with a batch of {run.batch}, {run.seconds:.0f} s"),
+        ("open-loop error", f"{score.open_loop_error:.4f} of half the action's 1–99 % range"),
+        ("git", git_hash() or "unknown"),
+    ]
+    sft_report.write(
+        folder / REPORT, facts, run.curve, score, held_out.trace(policy, windows, 0), tokens, policy.interface
+    )
+    log.info("%s: open-loop error %.4f after %.0f s", folder / POLICY, score.open_loop_error, run.seconds)

@@ -1,0 +1,84 @@
+"""What a supervised fine-tuning run may be told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from hardware.config import Config
+from hardware.messages import ActionSpace
+from vla.augmentation import Augmentation
+from vla.backbone import Architecture
+from vla.fast_tokens import SCALE, VOCABULARY
+
+
+class Optimisation(Config):
+    """AdamW with a warm-up and a cosine."""
+
+    steps: PositiveInt = 2000
+    batch: PositiveInt = 32
+    """Per process. Halved, with a word, when a GPU's memory does not hold it."""
+    learning_rate: PositiveFloat = 5e-4
+    last_share: float = Field(default=0.05, ge=0, le=1)
+    """Of the learning rate, at the end of the cosine."""
+    encoder_share: float = Field(default=0.1, ge=0, le=1)
+    """Of the learning rate, for an unfrozen encoder."""
+    warmup_steps: NonNegativeInt = 100
+    weight_decay: NonNegativeFloat = 1e-3
+    clip_norm: PositiveFloat = 1.0
+    ema: float = Field(default=0.995, ge=0, lt=1)
+    """Decay of the averaged weights, which are what is evaluated and kept."""
+
+
+class Evaluation(Config):
+    """Against episodes that were held out."""
+
+    held_out_share: float = Field(default=0.1, ge=0, lt=1)
+    """Of each dataset's episodes, at least one where there are two."""
+    every_steps: PositiveInt = 200
+    most_windows: PositiveInt = 256
+    patience: NonNegativeInt = 5
+    """Evaluations without a better open-loop error before training stops; 0: never."""
+
+
+class TrainPolicy(Config):
+    """Demonstrations → a TandemVLA policy. The same command goes on after a stop, exactly as if there had been none."""
+
+    data: tyro.conf.Positional[tuple[Path, ...]] = Field(min_length=1)
+    """LeRobot v3 datasets or episode stores, all with the same cameras, rate and counts of joints."""
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """Run folder: policy/, report.html, tensorboard/, run.json, work/."""
+    weights: tuple[NonNegativeFloat, ...] = ()
+    """How often each dataset is drawn from, e.g. 1 1 for half real, half twin. Empty: by its number of frames."""
+    cameras: tuple[str, ...] = ()
+    """Empty: all that the first dataset has (three at most)."""
+    horizon_steps: PositiveInt = 16
+    """H, the steps of one chunk."""
+    space: ActionSpace = "joint_pos_rad"
+    language: bool = True
+    """no-language: one task, no instruction is read."""
+    architecture: Architecture = Architecture()
+    voice: Literal["consistency", "tokens"] = "consistency"
+    token_weight: NonNegativeFloat = 1.0
+    consistency_weight: NonNegativeFloat = 1.0
+    fast: Path | None = None
+    """Folder of the universal FAST tokenizer. Without it, tokens are fitted on this data."""
+    fast_scale: PositiveFloat = SCALE
+    fast_vocabulary: PositiveInt = VOCABULARY
+    unfrozen_encoder: bool = False
+    """Train the image encoder too: slower, and no features are cached."""
+    cached_variants: PositiveInt = 3
+    """With a frozen encoder: features are computed once for each picture and for this many less one of its
+    augmentations."""
+    augmentation: Augmentation = Augmentation()
+    optimisation: Optimisation = Optimisation()
+    evaluation: Evaluation = Evaluation()
+    seed: int = 0
+    device: str = "auto"
+    """auto: a CUDA device if there is one."""
+    threads: PositiveInt | None = None
+    """Of the processor. None: the cores this process may use."""
+    checkpoint_every_s: NonNegativeFloat = 60.0

@@ -1,0 +1,223 @@
+"""The training loop of supervised fine-tuning: prepared windows in, the best averaged policy out."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+from hardware.errors import TandemError
+from hardware.progress import progress
+from vla import held_out, policy_file, training_state
+from vla.held_out import Score
+from vla.optimisation import Learner, adamw, average, halved, learning_rate, set_rate
+from vla.sft_config import TrainPolicy
+from vla.tandem_vla import TandemVLA
+from vla.training_state import Point, RunState
+from vla.windows import Draws, Windows
+
+log = logging.getLogger(__name__)
+
+POLICY, TENSORBOARD = "policy", "tensorboard"
+
+
+class Diverged(TandemError):
+    """The loss is no longer finite."""
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """What is learned from, and what is measured on."""
+
+    draws: Draws
+    held_out: Windows
+    key: str
+    """Identity of config and data: a checkpoint of another run is not taken."""
+
+
+class Training:
+    """The state of one run. `policy` is what learns, `averaged` what is evaluated and kept."""
+
+    def __init__(
+        self, config: TrainPolicy, policy: TandemVLA, material: Material, accelerator: Accelerator
+    ) -> None:
+        self.config, self.material, self.accelerator = config, material, accelerator
+        self.policy = policy.to(accelerator.device)
+        self.averaged = copy.deepcopy(self.policy).eval().requires_grad_(False)
+        self.optimiser = adamw(self.policy, config.optimisation)
+        self.learner, self.prepared_optimiser = accelerator.prepare(Learner(self.policy), self.optimiser)
+        self.step_count, self.seconds, self.batch = 0, 0.0, config.optimisation.batch
+        self.train_losses: list[float] = []
+        self.curve: list[Point] = []
+        self._resume()
+        self.board = self._board()
+
+    # ── learning ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def finish(self) -> None:
+        """All steps that are left, or until nothing gets better. On Ctrl-C the state is kept first."""
+        before, began = self.seconds, time.monotonic()
+        saved = began
+        steps = self.config.optimisation.steps
+        with progress("training", steps, self.step_count) as advance, self._kept_on_interrupt():
+            while self.step_count < steps and not self.stalled:
+                loss = self.step()
+                advance(f"loss {loss:.3f}, open loop {self.best:.4f}" if self.curve else f"loss {loss:.3f}")
+                self.seconds = before + time.monotonic() - began
+                if self.step_count % self.config.evaluation.every_steps == 0 or self.step_count == steps:
+                    self.evaluate()
+                if time.monotonic() >= saved + self.config.checkpoint_every_s:
+                    saved = time.monotonic()
+                    self.save()
+        self.save()
+        if self.board:
+            self.board.close()
+        if self.stalled and self.step_count < steps:
+            log.info("stopped at step %d: %d evaluations without a better one", self.step_count, self._since_best())
+
+    def step(self) -> float:
+        """One update. The draw and the noise are functions of the step, so a resumed run goes on exactly."""
+        settings = self.config.optimisation
+        set_rate(self.optimiser, learning_rate(settings, self.step_count))
+        loss = self._loss_and_gradients()
+        if not np.isfinite(loss):
+            raise Diverged(f"the loss is {loss} at step {self.step_count}", "lower --optimisation.learning-rate")
+        self.accelerator.clip_grad_norm_(self.learner.parameters(), settings.clip_norm)
+        self.prepared_optimiser.step()
+        self.prepared_optimiser.zero_grad()
+        average(self.averaged.parameters(), self.policy.parameters(), settings.ema, self.step_count)
+        self.step_count += 1
+        self.train_losses.append(loss)
+        self._log({f"train/{name}": value for name, value in self._parts().items()})
+        return loss
+
+    def _loss_and_gradients(self) -> float:
+        """Halves the batch until it fits the device's memory."""
+        process = self.accelerator.process_index
+        while True:
+            try:
+                batch = self.material.draws.draw(self.step_count, self.batch, process)
+                with self.accelerator.autocast():
+                    loss = self.learner(batch, self.config.seed * 1_000_003 + self.step_count)
+                self.accelerator.backward(loss)
+                return float(loss.detach())
+            except torch.OutOfMemoryError:
+                self.prepared_optimiser.zero_grad()
+                self.batch = halved(self.batch)
+                log.warning("out of GPU memory: from here on the batch is %d", self.batch)
+                if torch.cuda.is_available():
+                    torch.cuda.empty_cache()
+
+    # ── measuring ───────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def best(self) -> float:
+        return min((point.open_loop_error for point in self.curve), default=float("inf"))
+
+    @property
+    def stalled(self) -> bool:
+        patience = self.config.evaluation.patience
+        return 0 < patience <= self._since_best()
+
+    def _since_best(self) -> int:
+        errors = [point.open_loop_error for point in self.curve]
+        return len(errors) - 1 - int(np.argmin(errors)) if errors else 0
+
+    def evaluate(self) -> Score:
+        """A point of the curve; the policy is written when it is the best so far."""
+        score = held_out.score(self.averaged, self.material.held_out, self.config.evaluation.most_windows)
+        better = score.open_loop_error < self.best
+        point = Point(
+            step=self.step_count,
+            train_loss=float(np.mean(self.train_losses)) if self.train_losses else float("nan"),
+            held_out_loss=score.loss,
+            token_loss=score.token_loss,
+            consistency_loss=score.consistency_loss,
+            open_loop_error=score.open_loop_error,
+        )
+        self.train_losses.clear()
+        self.curve.append(point)
+        self._log(
+            {
+                "held_out/loss": point.held_out_loss,
+                "held_out/open_loop_error": point.open_loop_error,
+                "train/learning_rate": learning_rate(self.config.optimisation, self.step_count - 1),
+            }
+        )
+        log.info("step %d: held-out loss %.3f, open-loop error %.4f", point.step, point.held_out_loss, self.best)
+        if better and self.accelerator.is_main_process:
+            policy_file.save_policy(self.averaged, self.config.output / POLICY)
+        return score
+
+    def _parts(self) -> dict[str, float]:
+        learner = self.accelerator.unwrap_model(self.learner)
+        return learner.parts
+
+    def _log(self, values: dict[str, float]) -> None:
+        if self.board:
+            for name, value in values.items():
+                self.board.add_scalar(name, value, self.step_count)
+
+    def _board(self) -> SummaryWriter | None:
+        """Points after the checkpoint, which a killed run may have written, are hidden."""
+        if not self.accelerator.is_main_process:
+            return None
+        return SummaryWriter(str(self.config.output / TENSORBOARD), purge_step=self.step_count + 1)
+
+    # ── going on after a stop ───────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def file(self) -> Path:
+        return self.config.output / "work" / training_state.NAME
+
+    def save(self) -> None:
+        if not self.accelerator.is_main_process:
+            return
+        state = RunState(
+            run=self.material.key,
+            step=self.step_count,
+            seconds=self.seconds,
+            batch=self.batch,
+            train_losses=tuple(self.train_losses),
+            curve=tuple(self.curve),
+        )
+        tensors = training_state.prefixed(policy_file.weights(self.policy), "policy.")
+        tensors |= training_state.prefixed(policy_file.weights(self.averaged), "averaged.")
+        tensors |= training_state.prefixed(training_state.moments(self.optimiser), "optimiser.")
+        training_state.write(self.file, state, tensors)
+
+    def _resume(self) -> None:
+        stored = training_state.read(self.file, self.material.key)
+        if stored is None:
+            return
+        state, tensors = stored
+        self.step_count, self.seconds, self.batch = state.step, state.seconds, state.batch
+        self.train_losses, self.curve = list(state.train_losses), list(state.curve)
+        put = self._put(tensors)
+        put("policy.", self.policy)
+        put("averaged.", self.averaged)
+        training_state.restore_moments(self.optimiser, training_state.part(tensors, "optimiser."))
+        log.info("training goes on from step %d of %d", self.step_count, self.config.optimisation.steps)
+
+    def _put(self, tensors: dict[str, Tensor]) -> Callable[[str, TandemVLA], None]:
+        return lambda prefix, policy: policy_file.restore(
+            policy, training_state.part(tensors, prefix), str(self.file)
+        )
+
+    @contextlib.contextmanager
+    def _kept_on_interrupt(self):
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.save()
+            raise

@@ -1,0 +1,82 @@
+"""A run's whole state in one safetensors file: weights, their average, the optimiser's moments, how far it came."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from hardware import artefact
+from hardware.config import Config
+
+NAME = "checkpoint.safetensors"
+
+
+class Point(Config):
+    """One evaluation."""
+
+    step: int
+    train_loss: float
+    """Mean since the last evaluation."""
+    held_out_loss: float
+    token_loss: float | None
+    consistency_loss: float | None
+    open_loop_error: float
+    """Mean |action − demonstrated|, in units of half the action's 1–99 % range."""
+
+
+class RunState(Config):
+    """How far a run had come, and for what run it may be used."""
+
+    run: str
+    step: int
+    seconds: float
+    batch: int
+    """After halvings."""
+    train_losses: tuple[float, ...]
+    """Since the last evaluation."""
+    curve: tuple[Point, ...]
+
+
+def write(file: Path, state: RunState, tensors: dict[str, Tensor]) -> None:
+    on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    artefact.write_bytes(file, save(on_cpu, {"state": state.model_dump_json()}))
+
+
+def read(file: Path, run: str) -> tuple[RunState, dict[str, Tensor]] | None:
+    """None where there is no checkpoint of this run, or none that can be read."""
+    try:
+        with safe_open(str(file), framework="pt") as stored:
+            state = RunState.model_validate(json.loads((stored.metadata() or {})["state"]))
+            names = list(stored.keys())
+            return (state, {name: stored.get_tensor(name) for name in names}) if state.run == run else None
+    except (OSError, SafetensorError, KeyError, ValueError):
+        return None
+
+
+def moments(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """AdamW's memory by the parameter's place: `3.exp_avg`, `3.exp_avg_sq`, `3.step`."""
+    kept = optimiser.state_dict()["state"]
+    return {
+        f"{place}.{name}": torch.as_tensor(value) for place, each in kept.items() for name, value in each.items()
+    }
+
+
+def restore_moments(optimiser: torch.optim.Optimizer, stored: dict[str, Tensor]) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in stored.items():
+        place, _, what = name.partition(".")
+        state.setdefault(int(place), {})[what] = tensor
+    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+
+
+def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def prefixed(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {f"{prefix}{name}": tensor for name, tensor in tensors.items()}

@@ -1,0 +1,136 @@
+"""Episodes in, batches of (observation, chunk that followed) out: drawn by weight, or all in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import batched
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from numpy import ndarray
+
+from hardware.errors import BadInput
+from vla.augmentation import Augmentation, augmented
+from vla.policy import GRIPPER, Batch, Interface, ObservationBatch
+from vla.prepared import PreparedEpisode
+
+RATES = ("joint_vel_rad_s", "tcp_delta_m_rad")
+"""Spaces in which holding still is zero; in the others it is the last action again."""
+GRIPPERS = ("gripper", GRIPPER)
+
+Window = tuple[int, int]
+"""(episode in the list, first step)"""
+
+
+class Windows:
+    """Every step of every episode starts one window of `horizon_steps`."""
+
+    def __init__(self, episodes: Sequence[PreparedEpisode], interface: Interface) -> None:
+        self.episodes, self.interface = episodes, interface
+        self.windows: list[Window] = [
+            (number, step) for number, episode in enumerate(episodes) for step in range(len(episode))
+        ]
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def chunks(self, most: int) -> dict[str, Float[ndarray, "N T D"]]:
+        """By dataset, the demonstrated chunks in physical units, evenly thinned out to `most` in all."""
+        stride = max(1, -(-len(self) // most))
+        made: dict[str, list[ndarray]] = {}
+        for number, step in self.windows[::stride]:
+            made.setdefault(self.episodes[number].dataset, []).append(self.following(number, step)[0])
+        return {name: np.stack(chunks) for name, chunks in made.items()}
+
+    def following(self, number: int, step: int) -> tuple[Float[ndarray, "T D"], Bool[ndarray, " T"]]:
+        """The chunk from a step on, and which of its steps are past the episode's end."""
+        horizon = self.interface.horizon_steps
+        real = self.episodes[number].actions[step : step + horizon]
+        missing = horizon - len(real)
+        still = real[-1].copy()
+        if self.interface.space in RATES:
+            still[[name not in GRIPPERS for name in self.interface.action_names]] = 0
+        filled = np.concatenate([real, np.tile(still, (missing, 1))])
+        return filled, np.arange(horizon) >= len(real)
+
+    def in_order(self, size: int, most: int) -> Iterator[Batch]:
+        """All windows, evenly thinned out to `most`, without augmentation."""
+        stride = max(1, -(-len(self) // most))
+        for part in batched(self.windows[::stride], size):
+            yield self.batch(part, [0] * len(part))
+
+    def batch(self, windows: Sequence[Window], variants: Sequence[int]) -> Batch:
+        """The given windows; `variants` says which of the feature variants each one takes."""
+        followed = [self.following(number, step) for number, step in windows]
+        episodes = [self.episodes[number] for number, _ in windows]
+        observations = ObservationBatch(
+            state=np.stack([self.episodes[number].state[step] for number, step in windows]),
+            images=self._pictures(windows),
+            instructions=tuple(episode.instruction for episode in episodes),
+            datasets=tuple(episode.dataset for episode in episodes),
+            features=self._features(windows, variants),
+            instruction_features=_stacked([episode.instruction_features for episode in episodes]),
+        )
+        return Batch(
+            observations,
+            np.stack([chunk for chunk, _ in followed]),
+            np.stack([padded for _, padded in followed]),
+        )
+
+    def _pictures(self, windows: Sequence[Window]) -> dict[str, ndarray]:
+        if not self.episodes[0].pictures:
+            return {}
+        return {
+            camera: np.stack([self.episodes[number].pictures[place][step] for number, step in windows])
+            for place, camera in enumerate(self.interface.cameras)
+        }
+
+    def _features(self, windows: Sequence[Window], variants: Sequence[int]) -> Float[torch.Tensor, "B C F"] | None:
+        if not self.interface.cameras or not self.episodes[0].features:
+            return None
+        rows = [
+            [camera[step] for camera in self.episodes[number].features[variant]]
+            for (number, step), variant in zip(windows, variants, strict=True)
+        ]
+        return torch.from_numpy(np.array(rows)).float()
+
+
+class Draws:
+    """Batches for training. Batch `step` is a function of the seed and the step: nothing to store, nothing to lose."""
+
+    def __init__(
+        self, windows: Windows, weights: Mapping[str, float], augmentation: Augmentation, seed: int
+    ) -> None:
+        """`weights` is by dataset: the share of windows drawn from it, whatever its size."""
+        self.windows, self.augmentation, self.seed = windows, augmentation, seed
+        of = np.array([windows.episodes[number].dataset for number, _ in windows.windows])
+        chances = np.zeros(len(of))
+        for name, weight in weights.items():
+            if weight > 0 and not (of == name).any():
+                raise BadInput(f"no training window in '{name}'", "give it more episodes, or weight 0")
+            chances[of == name] = weight / max(1, int((of == name).sum()))
+        if not chances.sum() > 0:
+            raise BadInput("every dataset of the mixture has weight 0", "give one a weight: --weights 1")
+        self._cumulated = np.cumsum(chances / chances.sum())
+
+    def draw(self, step: int, size: int, process: int = 0) -> Batch:
+        """The batch of a step; each process of a distributed run draws its own."""
+        rng = np.random.default_rng([self.seed, step, process])
+        places = np.searchsorted(self._cumulated, rng.random(size), side="right").clip(max=len(self.windows) - 1)
+        first = self.windows.episodes[0]
+        variants = rng.integers(0, max(1, len(first.features)), size)
+        batch = self.windows.batch([self.windows.windows[place] for place in places], variants.tolist())
+        if not first.pictures:
+            return batch
+        seen = batch.observations
+        images = {camera: augmented(rgb, self.augmentation, rng) for camera, rgb in seen.images.items()}
+        observations = ObservationBatch(
+            seen.state, images, seen.instructions, seen.datasets, None, seen.instruction_features
+        )
+        return Batch(observations, batch.actions, batch.padded)
+
+
+def _stacked(vectors: Sequence[ndarray | None]) -> torch.Tensor | None:
+    present = [vector for vector in vectors if vector is not None]
+    return torch.from_numpy(np.stack(present)) if len(present) == len(vectors) else None
