@@ -40,6 +40,7 @@ COMMANDS: dict[str, dict[str, Command]] = {
         "eval": Command("twin.evaluate", "EvaluateTwin", "evaluate", "against held-out photos and known poses"),
     },
     "vla": {
+        "sft": Command("vla.sft", "TrainPolicy", "sft", "demonstrations → a policy"),
         "serve": Command(
             "vla.serve", "ServePolicy", "run", "a policy behind a websocket, as openpi's clients expect"
         ),
@@ -55,6 +56,14 @@ COMMANDS: dict[str, dict[str, Command]] = {
             "hardware.dataset.merge", "MergeData", "run", "several datasets of the same features → one"
         ),
         "publish": Command("hardware.dataset.publish", "PublishData", "run", "a store → a LeRobot v3.0 dataset"),
+    },
+    "cell": {
+        "report": Command(
+            "hardware.execution.report",
+            "ReportCell",
+            "report",
+            "how evenly a run ticked, how smooth its seams were",
+        ),
     },
     "bench": {
         "scan": Command("hardware.bench.scan", "ScanBench", "scan", "film the simulated cell with a virtual phone"),
