@@ -22,6 +22,7 @@ from hardware.cell_devices import (
 )
 from hardware.config import Config
 from hardware.errors import BadInput
+from hardware.joy_jog import JoyConfig
 from hardware.limits import LimitsConfig
 
 CELLS = Path(__file__).parent / "cells"
@@ -67,6 +68,7 @@ class CellConfig(Config):
     """Where an episode begins; None: wherever the arm is."""
     policy: PolicyConfig = ScriptedPolicy()
     recording: RecordConfig = RecordConfig()
+    joy: JoyConfig = JoyConfig()
     bench: BenchPlant | None = None
     max_restarts: PositiveInt = 5
     """Of one process per minute, before the whole cell is stopped."""

@@ -31,6 +31,7 @@ def load(name: str) -> ModuleType:
     return module
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what launch itself imports
 @pytest.mark.parametrize(("name", "started"), [("bench", "bench"), ("robot", "so101")])
 def test_a_launch_file_starts_the_graph(name: str, started: str, ros_launch: ModuleType) -> None:
     context = ros_launch.LaunchContext()
