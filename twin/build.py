@@ -14,7 +14,7 @@ from hardware import artefact
 from hardware.errors import BadInput, GateFailed, TandemError
 from twin import alignment, bundle, capture, mesh, nerfstudio_runner, report, sfm, training
 from twin.build_config import BuildTwin
-from twin.stage import Outcome, StageResult, fingerprint, run
+from twin.stage import Outcome, StageResult, fingerprint, noticing_a_full_disk, run
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ def build(config: BuildTwin) -> int:
     """Leaves a whole bundle or none. Bad input leaves nothing; a failed gate leaves its explanation in report.html."""
     fresh = not config.output.exists()
     require_usable(config.output)
-    with only_build_in(config.output):
+    with noticing_a_full_disk(config.output), only_build_in(config.output):
         try:
             artefact.write_model(config.output / "work" / report.CONFIG, config)
             results = run_stages(config)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
 import logging
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -29,6 +30,8 @@ class StageResult(Config):
     name: str
     fingerprint: str
     seconds: float
+    cpu_seconds: float = 0.0
+    """Over all cores, child processes included: unlike `seconds`, hardly longer on a busy machine."""
     peak_memory_mb: float
     gates: tuple[Gate, ...] = ()
     numbers: dict[str, float] = {}
@@ -51,6 +54,22 @@ def fingerprint(*parts: object) -> str:
     return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
+@contextlib.contextmanager
+def noticing_a_full_disk(folder: Path) -> Generator[None]:
+    """A full disk, quota or file size limit comes out as `BadInput` that says what to do."""
+    fix = f"free some space in {folder} and run again: finished stages are kept"
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise BadInput(f"the disk is full: {error}", fix) from error
+        raise
+    except RuntimeError as error:  # pycolmap hands on what SQLite says
+        if "disk is full" in str(error) or "disk I/O error" in str(error):
+            raise BadInput(f"the disk is full: {error}", fix) from error
+        raise
+
+
 def run(folder: Path, name: str, key: str, work: Callable[[Path], Outcome]) -> StageResult:
     """Runs `work(partial folder)` unless `folder/name` was made with the same `key`.
 
@@ -69,19 +88,15 @@ def run(folder: Path, name: str, key: str, work: Callable[[Path], Outcome]) -> S
         if stale != partial:
             artefact.remove(stale)
     partial.mkdir(parents=True, exist_ok=True)
-    started = time.monotonic()
+    started, cpu_started = time.monotonic(), cpu_seconds()
     log.info("%s …", name)
-    try:
+    with noticing_a_full_disk(folder):
         outcome = work(partial)
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            fix = f"free some space in {folder} and run again: finished stages are kept"
-            raise BadInput(f"the disk is full: {error}", fix) from error
-        raise
     result = StageResult(
         name=name,
         fingerprint=key,
         seconds=time.monotonic() - started,
+        cpu_seconds=cpu_seconds() - cpu_started,
         peak_memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         **dict(outcome),
     )
@@ -93,3 +108,9 @@ def run(folder: Path, name: str, key: str, work: Callable[[Path], Outcome]) -> S
     partial.replace(done)
     log.info("%s: done in %.1f s", name, result.seconds)
     return result
+
+
+def cpu_seconds() -> float:
+    """User and system time of this process and of its finished children."""
+    spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in spent)
