@@ -1,3 +1,4 @@
+import os
 import shutil
 import subprocess
 import sys
@@ -205,6 +206,29 @@ def test_the_front_door_runs_each_verb(
 
 def test_no_command_of_a_running_cell_brings_torch() -> None:
     modules = "recording, store, frames, check, repair, convert, merge, publish, info"
-    script = f"from hardware.dataset import {modules}\nimport sys\nprint(*(m in sys.modules for m in ('torch', 'lerobot')))"
+    heavy = "print(*(name in sys.modules for name in ('torch', 'lerobot')))"
+    script = f"import sys\nfrom hardware.dataset import {modules}\n{heavy}"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
+
+
+TINY_ACT = """--policy.type=act --policy.push_to_hub=false --policy.device=cpu --policy.pretrained_backbone_weights=null
+--policy.dim_model=32 --policy.n_heads=2 --policy.dim_feedforward=32 --policy.n_encoder_layers=1 --policy.latent_dim=4
+--policy.n_vae_encoder_layers=1 --policy.chunk_size=4 --policy.n_action_steps=4 --steps=1 --batch_size=2
+--num_workers=0 --save_checkpoint=false --wandb.enable=false --dataset.video_backend=pyav --log_freq=1"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_lerobot_train_takes_what_was_published(published: Path, tmp_path: Path) -> None:
+    program = Path(sys.executable).with_name("lerobot-train")
+    if not program.exists():
+        pytest.skip("lerobot's training command is not installed")
+    flags = [f"--dataset.root={published}", "--dataset.repo_id=local/test", f"--output_dir={tmp_path / 'out'}"]
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "2"}
+    done = subprocess.run(
+        [program, *flags, *TINY_ACT.split()], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "step:1" in done.stdout + done.stderr
+    assert "l1_loss" in done.stdout + done.stderr
