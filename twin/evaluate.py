@@ -99,6 +99,8 @@ class Evaluation(Config):
     cameras: Cameras | None
     gaussians: int
     build_seconds: float
+    build_cpu_seconds: float
+    """Over all cores."""
     peak_memory_mb: float
     curve: tuple[dict[str, float], ...] = ()
     """Held-out quality over the training steps, on a few of the photos."""
@@ -128,6 +130,7 @@ def compare(config: EvaluateTwin) -> Evaluation:
         cameras=cameras,
         gaussians=twin.quality.gaussians,
         build_seconds=twin.seconds,
+        build_cpu_seconds=twin.cpu_seconds,
         peak_memory_mb=twin.peak_memory_mb,
         curve=tuple(json.loads(curve.read_text(encoding="utf-8"))) if curve.is_file() else (),
     )
@@ -276,5 +279,8 @@ def in_words(evaluation: Evaluation) -> dict[str, str]:
         )
         rows["held-out SSIM"] = f"{photos_apart.ssim:.4f}, {photos_apart.ssim_fitted:.4f} with exposure fitted"
     rows["splat"] = f"{evaluation.gaussians:,} Gaussians"
-    rows["build"] = f"{evaluation.build_seconds / 60:.1f} min, {evaluation.peak_memory_mb / 1024:.2f} GiB"
+    rows["build"] = (
+        f"{evaluation.build_seconds / 60:.1f} min ({evaluation.build_cpu_seconds / 60:.1f} min of CPU time), "
+        f"{evaluation.peak_memory_mb / 1024:.2f} GiB"
+    )
     return rows

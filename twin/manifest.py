@@ -98,6 +98,10 @@ class Twin(Config):
         return sum(stage.seconds for stage in self.stages)
 
     @property
+    def cpu_seconds(self) -> float:
+        return sum(stage.cpu_seconds for stage in self.stages)
+
+    @property
     def peak_memory_mb(self) -> float:
         return max((stage.peak_memory_mb for stage in self.stages), default=0.0)
 

@@ -72,7 +72,7 @@ def write(output: Path, twin: Twin, comparison: Comparison | None = None) -> Non
 
 
 def scale_tolerance(percent: float | None) -> str:
-    return "" if percent is None else f"± {percent:.2f} %"
+    return "" if percent is None else f"± {percent:.1g} %"
 
 
 def write_failure(work: Path, file: Path, error: GateFailed) -> None:
@@ -287,11 +287,17 @@ def training_section(folder: Path, stage: StageResult) -> str:
 
 def cost_section(stages: list[StageResult]) -> str:
     rows = [
-        (stage.name, stage.seconds, f"{stage.seconds:,.1f} s, {stage.peak_memory_mb / 1024:.2f} GiB")
+        (
+            stage.name,
+            stage.seconds,
+            f"{stage.seconds:,.1f} s, {stage.cpu_seconds:,.1f} s of CPU time, {stage.peak_memory_mb / 1024:.2f} GiB",
+        )
         for stage in stages
     ]
     total = sum(stage.seconds for stage in stages)
-    lead = f"{total / 60:.1f} min in all. Memory is the process's peak up to the end of the stage."
+    cpu = sum(stage.cpu_seconds for stage in stages)
+    spent = f"{total / 60:.1f} min in all, {cpu / 60:.1f} min of CPU time over all cores."
+    lead = f"{spent} Memory is the process's peak up to the end of the stage."
     return report_page.section("Time and memory", report_page.figure(report_plots.durations(rows)), lead=lead)
 
 

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from hardware.gate import Gate
+from twin.report_plots import number
 
 STYLE = Path(__file__).with_name("report.css")
 PICTURE_PX, PICTURE_QUALITY = 560, 86
@@ -83,8 +84,8 @@ def gates(rows: Sequence[tuple[str, Gate]]) -> str:
         relation = {">=": "≥", "<=": "≤"}[gate.relation]
         cells.append(
             f'<tr><td class="quiet">{html.escape(where)}</td><td>{html.escape(gate.name)}{advice}</td>'
-            f'<td class="number">{gate.value:.4g}{html.escape(unit)}</td>'
-            f'<td class="number quiet">{relation} {gate.limit:.4g}{html.escape(unit)}</td>'
+            f'<td class="number">{number(gate.value)}{html.escape(unit)}</td>'
+            f'<td class="number quiet">{relation} {number(gate.limit)}{html.escape(unit)}</td>'
             f'<td class="{verdict}">{"✓ " if gate.passed else "✕ "}{verdict}</td></tr>'
         )
     head = (

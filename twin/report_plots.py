@@ -147,7 +147,7 @@ def durations(rows: Sequence[tuple[str, float, str]]) -> str:
     parts = []
     for index, (name, length, words) in enumerate(rows):
         y = 6.0 + 30 * index
-        wide = max(1.5, 600 * length / longest)
+        wide = max(1.5, 520 * length / longest)
         parts.append(text(92.0, y + 15, name, "end", "value"))
         parts.append(f'<rect class="first" x="104" y="{y}" width="{wide:.1f}" height="20" rx="3"/>')
         parts.append(text(112 + wide, y + 15, words, "start"))
