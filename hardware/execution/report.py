@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import base64
 import html
+import io
 import json
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import tyro
 from jaxtyping import Float
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy import ndarray
 from rich.console import Console
@@ -49,8 +48,6 @@ border-bottom: 1px solid #ddd; } th:first-child, td:first-child { text-align: le
 @media (prefers-color-scheme: dark) { body { background: #161618; color: #eee; } td, th { border-color: #444; }
 img { border-radius: 6px; } }
 """
-
-matplotlib.use("Agg")
 
 
 class ReportCell(Config):
@@ -174,55 +171,57 @@ def seams(run: Run) -> tuple[SeamFigures, ...]:
     return tuple(found)
 
 
+def running_s(run: Run) -> Float[ndarray, " N"]:
+    """When each step was due, since the first, pauses between two starts left out."""
+    between_s = np.where(same_starts(run), np.diff(run.ticks_ns[:, 0]) / 1e9, 0.0)
+    return np.concatenate([[0.0], np.cumsum(between_s)])
+
+
 def draw_cadence(run: Run, figures: Cadence) -> bytes:
     deadline, woke, _ = run.ticks_ns.T / 1e6
-    late_ms, since_s = woke - deadline, (deadline - deadline[0]) / 1e3
+    late_ms = woke - deadline
     figure = Figure(figsize=(13, 6), layout="constrained")
-    (over_time, periods), (share, _) = axes = figure.subplots(2, 2)
-    axes[1, 1].remove()
-    over_time.plot(since_s, late_ms, ".", markersize=2, color="#1b6ef3")
+    axes = figure.subplot_mosaic([["time", "time"], ["share", "period"]])
+    over_time, share, periods = axes["time"], axes["share"], axes["period"]
+    over_time.plot(running_s(run), late_ms, ".", markersize=2, color="#1b6ef3")
     over_time.set(xlabel="s", title="lateness of each control step, ms")
     period_ms = np.diff(woke)[same_starts(run)]
     periods.hist(period_ms, bins=_period_bins(period_ms, 1000 / figures.rate_hz), color="#1b6ef3")
     periods.set(yscale="log", xlabel="ms", title=f"time between steps (asked: {1000 / figures.rate_hz:g} ms)")
     share.plot(np.sort(np.maximum(late_ms, 1e-3)), 1 - np.arange(len(late_ms)) / len(late_ms), color="#1b6ef3")
-    for name, value in (("p50", figures.late_p50_ms), ("p99", figures.late_p99_ms), ("max", figures.late_max_ms)):
+    marks = {"p50": figures.late_p50_ms, "p99": figures.late_p99_ms, "max": figures.late_max_ms}
+    for value in marks.values():
         share.axvline(max(value, 1e-3), color=_OTHER_COLOUR, linewidth=0.8)
-        share.annotate(f" {name} {value:.3g}", (max(value, 1e-3), 1), va="top", fontsize=8, rotation=90)
-    share.set(xscale="log", yscale="log", xlabel="later than, ms", title="share of control steps")
+    said = ", ".join(f"{name} {value:.3g}" for name, value in marks.items())
+    share.set(xscale="log", yscale="log", xlabel="ms", title=f"share of control steps that are later ({said} ms)")
     return _png(figure)
 
 
-def _period_bins(period_ms: Float[ndarray, " N"], asked_ms: float) -> Float[ndarray, " B"]:
+def _period_bins(period_ms: Float[ndarray, " N"], asked_ms: float) -> list[float]:
     widest = max(float(np.abs(period_ms - asked_ms).max(initial=0.0)), 0.05)
-    return np.linspace(asked_ms - widest, asked_ms + widest, 81)
+    return np.linspace(asked_ms - widest, asked_ms + widest, 81).tolist()
 
 
 def draw_seams(run: Run) -> bytes:
     figure = Figure(figsize=(13, 8), layout="constrained")
     axes = figure.subplots(len(_MEASURES), 1, sharex=True)
-    begin_ns = run.ticks_ns[0, 0]
+    kinds = dict.fromkeys(seam["kind"] for seam in run.seams)
+    since_s = np.interp([seam["stamp_ns"] for seam in run.seams], run.ticks_ns[:, 0], running_s(run))
     for axis, (name, label) in zip(axes, _MEASURES.items(), strict=True):
-        for kind in dict.fromkeys(seam["kind"] for seam in run.seams):
-            of_kind = [seam for seam in run.seams if seam["kind"] == kind]
-            since_s = [(seam["stamp_ns"] - begin_ns) / 1e9 for seam in of_kind]
-            colour = _COLOURS.get(kind, _OTHER_COLOUR)
-            _dots(axis, since_s, [seam[name] for seam in of_kind], colour, kind)
+        for kind in kinds:
+            at = [index for index, seam in enumerate(run.seams) if seam["kind"] == kind]
+            values = [run.seams[index][name] for index in at]
+            axis.plot(since_s[at], values, "o", markersize=4, color=_COLOURS.get(kind, _OTHER_COLOUR), label=kind)
+        axis.margins(y=0.15)
+        axis.set_ylim(bottom=0)
         axis.set(title=f"{label}, worst joint of each seam")
     axes[-1].set(xlabel="s")
     if run.seams:
-        axes[0].legend(fontsize=8, ncols=8, loc="upper left")
+        figure.legend(*axes[0].get_legend_handles_labels(), fontsize=8, ncols=8, loc="outside lower center")
     return _png(figure)
 
 
-def _dots(axis: Axes, since_s: list[float], values: list[float], colour: str, label: str) -> None:
-    axis.plot(since_s, values, "o", markersize=4, color=colour, label=label)
-    axis.set_ylim(bottom=0)
-
-
 def _png(figure: Figure) -> bytes:
-    import io
-
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=100)
     return stream.getvalue()
@@ -314,12 +313,12 @@ def seam_rows(figures: tuple[SeamFigures, ...]) -> list[tuple[str, ...]]:
 
 
 def show(figures: RunFigures) -> None:
+    """Upright, since a terminal is narrow: one line for each figure."""
     console = Console()
-    tables = {"cadence": cadence_rows(figures.cadence), "seams": seam_rows(figures.seams)}
-    for title, (head, *rows) in tables.items():
-        table = Table(title=title, title_justify="left")
-        for name in head:
-            table.add_column(name, justify="right")
-        for row in rows:
-            table.add_row(*row)
+    for rows in (cadence_rows(figures.cadence), seam_rows(figures.seams)):
+        table = Table()
+        for name in (row[0] for row in rows):
+            table.add_column(name, justify="right", no_wrap=True)
+        for line in list(zip(*rows, strict=True))[1:]:
+            table.add_row(*line)
         console.print(table)
