@@ -15,7 +15,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from hardware.bench.arm_models import ARMS, TIP, ArmName
-from hardware.bench.motion import Leg, Plan, Planner, Step
+from hardware.bench.motion import Leg, Phase, Plan, Planner, Step
 from hardware.bench.scripts import ABOVE_M, SCRIPTS, Truth, raised
 from hardware.errors import BadInput
 from hardware.kinematics import Kinematics, Unreachable, kinematic_model
@@ -77,6 +77,36 @@ class Demonstrator:
         times_s = at_s + (1 + np.arange(self.horizon)) / self.rate_hz
         rows = [np.append(plan.q_rad(t), plan.gripper_open(t)) for t in times_s.tolist()]
         return ActionChunk(observation_ns, self.rate_hz, "joint_pos_rad", self.names, np.stack(rows))
+
+    def holds(self, q_rad: Float[ndarray, " J"], gripper_open: float, truth: Truth) -> bool:
+        """Whether the object is between the jaws, by the truth."""
+        return self._held_at(q_rad, gripper_open, truth) is not None
+
+    def left_m(self, q_rad: Float[ndarray, " J"], gripper_open: float, truth: Truth) -> float:
+        """How far there is to go: tip to object, unless it is held, and object to goal in the table's plane."""
+        if self.script.is_done(truth):
+            return 0.0
+        at = truth[self.script.object_name].translation_m
+        goal = self.script.goal(truth).translation_m
+        carry_m = math.dist(at[:2], goal[:2])
+        if self.holds(q_rad, gripper_open, truth):
+            return carry_m
+        return carry_m + math.dist(self.kinematics.T_base_tip(q_rad).translation_m, at)
+
+    def phase(self, now_ns: int) -> Phase | None:
+        """What the plan is at now; None without one."""
+        if self._plan is None:
+            return None
+        at_s = (now_ns - self._start_ns) / NANOSECONDS_PER_SECOND
+        return self._plan.legs[self._plan.leg_at(at_s - LAG_S)].phase
+
+    def is_carrying(self, now_ns: int) -> bool:
+        """Whether the plan is past the lifting."""
+        if self._plan is None:
+            return False
+        at_s = (now_ns - self._start_ns) / NANOSECONDS_PER_SECOND
+        number = self._plan.leg_at(at_s - LAG_S)
+        return self._plan.legs[number].phase == "hold" and _legs_since_grip(self._plan, number) != 1
 
     def _elapsed_s(self, observation_ns: int, q_rad: Float[ndarray, " J"]) -> float:
         """Where in the plan we are, by the clock, or by where the arm is when that disagrees."""
@@ -188,9 +218,9 @@ class Demonstrator:
         sideways = math.dist(tip[:2], grip.translation_m[:2])
         return tip[2] > grip.translation_m[2] + HIGH_M or sideways < 1e-3
 
-    def _up(self, q_rad: Float[ndarray, " J"], phase: str, opening: float) -> Step:
+    def _up(self, q_rad: Float[ndarray, " J"], phase: Phase, opening: float) -> Step:
         here = self.kinematics.T_base_tip(q_rad)
-        return Step(phase, raised(here, ABOVE_M), opening, "straight")  # type: ignore[arg-type]
+        return Step(phase, raised(here, ABOVE_M), opening, "straight")
 
     def _home(self) -> Step:
         return Step("rest", None, self.arm.approach_open, q_rad=self.arm.home_rad, wait_s=0.2)

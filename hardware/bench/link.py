@@ -29,7 +29,7 @@ from hardware.spatial import Pose
 
 REPLY_S = 2.0
 """The longest that a reply may take; a reset of a big scene takes some 0.1 s."""
-SILENT_S = 0.15
+SILENT_S = 0.5
 """A plant that has published no reading for so long is lost."""
 LATE_S = 0.012
 """From this age of a reading on, the link looks whether the plant's process is still there."""

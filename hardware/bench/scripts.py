@@ -42,6 +42,10 @@ class Script(Protocol):
         """From the object lifted at `T_base_tip` to the end of the task, the arm's way home left out."""
         ...
 
+    def goal(self, truth: Truth) -> Pose:
+        """Where the object has to go next."""
+        ...
+
     def is_done(self, truth: Truth) -> bool:
         """Whether the object is where it belongs, as far as poses tell."""
         ...
@@ -158,6 +162,9 @@ class PickPlaceScript:
             Step("release", high, wide, "straight"),
         ]
 
+    def goal(self, truth: Truth) -> Pose:
+        return truth["tray"]
+
     def is_done(self, truth: Truth) -> bool:
         T_tray_block = truth["tray"].inverse() @ truth[self.object_name]
         x_m, y_m, z_m = np.abs(T_tray_block.translation_m)
@@ -172,7 +179,7 @@ class PegScript:
 
     def __init__(self, arm: ArmModel) -> None:
         self._arm = arm
-        self._grip = Grip(peg_insertion.PEG_M[0], 0.008, 0.002)
+        self._grip = Grip(peg_insertion.PEG_M[0], 0.008, 0.0035)
 
     def grips(self, truth: Truth) -> list[Pose]:
         return square_grips(self._arm, self._grip, truth[self.object_name])
@@ -196,6 +203,9 @@ class PegScript:
             Step("release", None, wide, wait_s=0.1),
             Step("release", raised(low, ABOVE_M), wide, "straight"),
         ]
+
+    def goal(self, truth: Truth) -> Pose:
+        return truth["socket"]
 
     def is_done(self, truth: Truth) -> bool:
         T_socket_peg = truth["socket"].inverse() @ truth[self.object_name]
@@ -239,6 +249,9 @@ class WipingScript:
             Step("release", None, wide, wait_s=0.1),
             Step("release", raised(ways[-1], ABOVE_M), wide, "straight"),
         ]
+
+    def goal(self, truth: Truth) -> Pose:
+        return truth.get("dirt", truth["stain"])
 
     def is_done(self, truth: Truth) -> bool:
         return "dirt" not in truth
