@@ -5,12 +5,14 @@ It is one latched message, so a process that starts late or comes back after a c
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
 from hardware.config import Config
 
+RESULTS = "episodes.jsonl"
 Stage = Literal["waiting", "resetting", "running", "judged", "finished"]
 
 
@@ -36,3 +38,15 @@ class EpisodeResult(Config):
     success: bool | None
     duration_s: float
     began_ns: int
+
+
+def results(run: Path) -> list[EpisodeResult]:
+    """Of the episodes of a run that are over so far."""
+    file = run / RESULTS
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    return [EpisodeResult.model_validate_json(line) for line in lines]
+
+
+def add_result(run: Path, result: EpisodeResult) -> None:
+    with (run / RESULTS).open("a", encoding="utf-8") as stream:
+        stream.write(result.model_dump_json() + "\n")

@@ -6,7 +6,6 @@ heartbeat that is quick enough for an arm would fail on a busy machine. One line
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import selectors
@@ -15,11 +14,13 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from hardware import priority
+
 VARIABLE = "TANDEM_LIFELINE"
 """Environment variable with the socket's path; unset where nobody supervises (`ros2 launch`)."""
 
 SUPERVISOR = "supervisor"
-LISTEN_PRIORITY, TELL_PRIORITY = 45, 40
+LISTEN_PRIORITY = 45
 _LONGEST_LINE = 4096
 
 
@@ -86,7 +87,7 @@ class Lifeline:
         self._socket.close()
 
     def _listen(self) -> None:
-        hurry(LISTEN_PRIORITY)
+        priority.hurry(LISTEN_PRIORITY)
         rest = b""
         with selectors.DefaultSelector() as selector:
             selector.register(self._socket, selectors.EVENT_READ)
@@ -106,12 +107,3 @@ def listen(changed: Callable[[tuple[str, ...]], None]) -> Lifeline | None:
     """To the supervisor that started this process; None when nobody did."""
     path = os.environ.get(VARIABLE)
     return Lifeline(Path(path), changed) if path else None
-
-
-def hurry(priority: int) -> None:
-    """Lets the calling thread go before ordinary ones where that is allowed; its children are ordinary again.
-
-    For threads that sleep until something has happened which cannot wait for others' work.
-    """
-    with contextlib.suppress(OSError, AttributeError):
-        os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(priority))

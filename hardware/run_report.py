@@ -7,7 +7,7 @@ from pathlib import Path
 
 from scipy.stats import binomtest
 
-from hardware.announcement import EpisodeResult
+from hardware import announcement
 from hardware.config import Config
 
 CONFIDENCE = 0.95
@@ -45,7 +45,7 @@ class RunReport(Config):
 
 
 def report(run: Path, store: Path | None) -> RunReport:
-    results = [EpisodeResult.model_validate_json(line) for line in _lines(run / "episodes.jsonl")]
+    results = announcement.results(run)
     judged = [result.success for result in results if result.success is not None]
     interval = None
     if judged:

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from hardware import lifeline, notify
+from hardware import lifeline, notify, priority
 from hardware.errors import TandemError
 from hardware.lifeline import LifelineServer
 from hardware.node_graph import NodeSpec
@@ -31,6 +31,7 @@ STOP_S = 5.0
 READY_S = 60.0
 FIRST_WAIT_S = 0.2
 NICENESS = -10
+TELL_PRIORITY = 40
 MINUTE_NS = 60_000_000_000
 SHUTTING_DOWN = "shutting down"
 _LIBC = ctypes.CDLL(None)
@@ -78,7 +79,7 @@ class Supervisor:
         environment: Mapping[str, str],
         max_restarts: int = 5,
     ) -> None:
-        lifeline.hurry(lifeline.TELL_PRIORITY)
+        priority.hurry(TELL_PRIORITY)
         self._logs, self._sockets = logs, sockets
         self._max_restarts = max_restarts
         self._lifeline = LifelineServer(sockets / "lifeline")

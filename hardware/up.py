@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 import tyro
 from pydantic import Field, PositiveFloat
 
-from hardware import artefact, cell, ros_environment
+from hardware import announcement, artefact, cell, ros_environment
 from hardware.announcement import EpisodeResult
 from hardware.cell import CellConfig
 from hardware.config import Config
@@ -58,7 +58,7 @@ def up(config: UpCell) -> int:
     """Returns 0 when all episodes were run. Raises `CellFailed`, `BadInput`."""
     resolved = resolve(config)
     run = config.run or Path("runs") / f"{resolved.name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    if (run / "episodes.jsonl").exists():
+    if announcement.results(run):
         raise BadInput(f"{run} holds the results of another run", "give another --run")
     with tempfile.TemporaryDirectory(prefix="tandem-") as sockets, interruptible() as is_interrupted:
         if resolved.bench is not None:
@@ -121,7 +121,7 @@ def served(serve: str | None) -> tuple[str, ...]:
 
 def watch(supervisor: Supervisor, run: Path, episodes: int, is_interrupted: list[int]) -> None:
     """Until the conductor is done, or a person wants to stop. Says what dies, what comes back and how episodes end."""
-    results, told = run / "episodes.jsonl", 0
+    told = 0
     supervisor.poll(0.0)  # what happened while all were starting
     with progress("episodes", episodes or 1) as advance:
         while not is_interrupted:
@@ -131,12 +131,11 @@ def watch(supervisor: Supervisor, run: Path, episodes: int, is_interrupted: list
                     log.warning("'%s' died (%d); it is started again", event.name, event.code)
                 elif event.what == "ready" and event.name != "conductor":
                     log.info("'%s' serves again", event.name)
-            lines = results.read_text().splitlines() if results.exists() else []
-            for line in lines[told:]:
-                result = EpisodeResult.model_validate_json(line)
+            over = announcement.results(run)
+            for result in over[told:]:
                 log.info("%s", said(result))
                 advance(said(result))
-            told = len(lines)
+            told = len(over)
             if any((event.name, event.what) == ("conductor", "stopped") for event in events):
                 return
 

@@ -11,16 +11,19 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from rclpy.duration import Duration
 from rclpy.node import Node
 from std_msgs.msg import String
 
-from hardware import referee
+from hardware import announcement, referee
 from hardware.announcement import Announcement, EpisodeResult, Stage
 from tandem_nodes import announcements, parameters, process, qos
 from tandem_nodes.arm_lifecycle import ArmLifecycle
 
 JUDGE_S = 0.05
 LOOK_AFTER_ARM_S = 0.5
+ACKNOWLEDGED = Duration(seconds=2)
+"""The longest wait for those who listen: the next stage must not overtake this one."""
 
 
 class ConductorNode(Node):
@@ -30,7 +33,7 @@ class ConductorNode(Node):
         super().__init__("conductor")
         self._end = end
         self._cell = parameters.read_cell(self)
-        self._results = Path(parameters.text(self, "run", "The folder of logs and results.")) / "episodes.jsonl"
+        self._run = Path(parameters.text(self, "run", "The folder of logs and results."))
         self._episodes = parameters.number(self, "episodes", "How many to run; 0: until it is stopped.", 0)
         self._seed = parameters.number(self, "seed", "Of the first episode's start.", 0)
         self._referee = referee.choose(self._cell)
@@ -47,12 +50,11 @@ class ConductorNode(Node):
 
     def _conduct(self) -> None:
         try:
-            done = len(self._results.read_text().splitlines()) if self._results.exists() else 0
+            done = len(announcement.results(self._run))
             while not self._closing.is_set() and (self._episodes == 0 or done < self._episodes):
                 result = self._episode(done)
                 if result is not None:
-                    with self._results.open("a", encoding="utf-8") as stream:
-                        stream.write(result.model_dump_json() + "\n")
+                    announcement.add_result(self._run, result)
                 done += 1
             self._announce("finished", done)
             self._end(0)
@@ -84,6 +86,7 @@ class ConductorNode(Node):
         now_ns, task = time.monotonic_ns(), self._cell.task
         said = Announcement(stage=stage, episode=episode, task=task, since_ns=now_ns, success=success)
         self._announced.publish(announcements.to_message(said))
+        self._announced.wait_for_all_acked(ACKNOWLEDGED)
         return now_ns
 
 

@@ -35,7 +35,7 @@ class ExecutorNode(Node):
         self._diagnostics = self.create_publisher(diagnostics.DiagnosticArray, diagnostics.TOPIC, qos.NEWEST)
         self.create_subscription(JointState, "joint_states", self._state, qos.NEWEST)
         self.create_subscription(JointTrajectory, "action_chunk", self._chunk, qos.NEWEST)
-        self.create_subscription(String, announcements.TOPIC, self._announced, qos.LATCHED)
+        self.create_subscription(String, announcements.TOPIC, self._announced, qos.EVERY_CHANGE)
         self.create_subscription(Bool, "emergency_stop_active", self._emergency, qos.LATCHED)
         self.create_subscription(String, "intervention", self._intervention, qos.LATCHED)
         self.create_subscription(JointState, "intervention_command", self._person, qos.NEWEST)

@@ -33,10 +33,11 @@ class InterventionNode(Node):
         self._announcement = Announcement()
         self._acts = False
         self._taken = self.create_publisher(String, "intervention", qos.LATCHED)
+        self._taken.publish(String(data=""))  # who was in charge before a crash is not any more
         self._commands = self.create_publisher(JointState, "intervention_command", qos.NEWEST)
         self.create_subscription(JointState, "joint_states", self._joints, qos.NEWEST)
         self.create_subscription(Joy, "joy", self._joy, qos.NEWEST)
-        self.create_subscription(String, announcements.TOPIC, self._announced, qos.LATCHED)
+        self.create_subscription(String, announcements.TOPIC, self._announced, qos.EVERY_CHANGE)
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="intervention")
         self._thread.start()

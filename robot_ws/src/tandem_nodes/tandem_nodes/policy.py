@@ -33,7 +33,7 @@ class PolicyNode(Node):
         self._trouble, self._asked = "", 0
         self._chunks = self.create_publisher(JointTrajectory, "action_chunk", qos.NEWEST)
         self._diagnostics = self.create_publisher(diagnostics.DiagnosticArray, diagnostics.TOPIC, qos.NEWEST)
-        self.create_subscription(String, announcements.TOPIC, self._announced, qos.LATCHED)
+        self.create_subscription(String, announcements.TOPIC, self._announced, qos.EVERY_CHANGE)
         self.create_subscription(JointState, "joint_states", self._state, qos.NEWEST)
         for name in self._cell.cameras:
             self.create_subscription(Image, f"{name}/image_raw", partial(self._image, name), qos.IMAGES_IN)

@@ -13,5 +13,10 @@ STREAM = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
 LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 """What holds until it changes; who comes late gets it too."""
 
+EVERY_CHANGE = QoSProfile(
+    depth=20, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
+)
+"""Subscribers of a latched topic of which no change may be missed; the publisher waits for them."""
+
 IMAGES = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
 IMAGES_IN = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)

@@ -26,7 +26,7 @@ class RecorderNode(Node):
         store = parameters.text(self, "store", "The folder of episodes that it appends to.")
         self._writer = EpisodeWriter(cell, Path(store))
         self._diagnostics = self.create_publisher(diagnostics.DiagnosticArray, diagnostics.TOPIC, qos.NEWEST)
-        self.create_subscription(String, announcements.TOPIC, self._announced, qos.LATCHED)
+        self.create_subscription(String, announcements.TOPIC, self._announced, qos.EVERY_CHANGE)
         self.create_subscription(JointState, "joint_states", self._joints, qos.STREAM)
         self.create_subscription(JointState, "joint_command_sent", self._sent, qos.STREAM)
         for name in cell.cameras:

@@ -1,0 +1,15 @@
+"""Which thread goes first on a busy machine, where the system lets a program choose."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+
+def hurry(fifo: int) -> None:
+    """Lets the calling thread go before ordinary ones; its children are ordinary again.
+
+    For threads that sleep until something happens which cannot wait for others' work.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(fifo))
