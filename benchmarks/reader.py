@@ -9,8 +9,10 @@ PyAV; in this process and with two worker processes. It is asked for uint8, as t
 from __future__ import annotations
 
 import argparse
+import atexit
 import json
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -40,6 +42,7 @@ def main() -> None:
     options = parser.parse_args()
     lend_ffmpeg()
     os.environ["HF_HUB_OFFLINE"] = "1"
+    atexit.register(shutil.rmtree, os.environ.get(LENT, ""), ignore_errors=True)
     console = Console()
     console.print(machine.line())
     with tempfile.TemporaryDirectory() as folder:

@@ -70,7 +70,12 @@ def totals(folder: LerobotFolder, present: list[Examined]) -> list[Finding]:
         "total_episodes": (info.total_episodes, len(folder.episodes)),
         "total_frames": (info.total_frames, sum(entry.length for entry in folder.episodes)),
     }
-    return [
+    numbers = [entry.number for entry in folder.episodes]
+    found = []
+    if folder.major == 3 and numbers != list(range(len(numbers))):
+        detail = "episodes are not numbered 0, 1, 2, …; LeRobot finds them by their place"
+        found.append(Finding(kind="bad-bookkeeping", where="meta/episodes", detail=detail))
+    return found + [
         Finding(
             kind="wrong-totals", where="meta/info.json", detail=f"{name} is {said}, the episodes add up to {sums}"
         )

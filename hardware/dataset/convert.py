@@ -12,10 +12,9 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from hardware import artefact
 from hardware.config import Config
 from hardware.dataset import lerobot_layout
-from hardware.dataset.dataset_kind import must_be_another, must_be_new
+from hardware.dataset.dataset_kind import new_dataset
 from hardware.dataset.examine_lerobot import Examined, examine_all
 from hardware.dataset.finding import ranges, write_json
 from hardware.dataset.lerobot_episode import Written, describe, new_episode, whole_fps, written
@@ -60,12 +59,10 @@ def run(config: ConvertData) -> int:
 
 
 def convert(source: Path, output: Path, encoder: Encoder) -> Converted:
-    must_be_new(output)
-    must_be_another(source, output)
     folder = lerobot_layout.read(source)
     if folder.major == 3:
         raise BadInput(f"{source} is {folder.version} already", "tandem data check, or repair")
-    with artefact.staged_folder(output) as staged, tempfile.TemporaryDirectory() as scratch:
+    with new_dataset(output, source) as staged, tempfile.TemporaryDirectory() as scratch:
         examined = list(examine_all(folder, Path(scratch), decode_all=False))
         present = [one for one in examined if not one.is_missing]
         refuse_damaged(present)

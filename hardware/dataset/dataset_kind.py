@@ -1,9 +1,12 @@
-"""A path in, what lies there out: a store of ours, or a LeRobot dataset."""
+"""A path in, what lies there out: a store of ours, or a LeRobot dataset; and a place for a new one."""
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
+from hardware import artefact
 from hardware.dataset import lerobot_layout
 from hardware.dataset.column import METADATA
 from hardware.dataset.lerobot_layout import LerobotFolder
@@ -24,13 +27,19 @@ def open_any(path: Path) -> EpisodeStore | LerobotFolder:
     )
 
 
-def must_be_new(output: Path) -> None:
-    """Nothing here writes over a dataset."""
+@contextmanager
+def new_dataset(output: Path, *sources: Path) -> Generator[Path]:
+    """A folder that becomes `output` when all went well. Nothing is written over, nothing into a source.
+
+    Raises `BadInput`, also when the disk is full or read-only; then nothing is left behind.
+    """
     if output.exists():
         raise BadInput(f"{output} is already there", "name a folder that does not exist yet")
-
-
-def must_be_another(source: Path, output: Path) -> None:
-    """A staged folder beside `source` must not be inside it."""
-    if output.resolve().is_relative_to(source.resolve()):
-        raise BadInput(f"{output} lies inside {source}", "write beside the source, not into it")
+    for source in sources:
+        if output.resolve().is_relative_to(source.resolve()):
+            raise BadInput(f"{output} lies inside {source}", "write beside the source, not into it")
+    try:
+        with artefact.staged_folder(output) as staged:
+            yield staged
+    except OSError as error:
+        raise BadInput(f"cannot write {output}: {error}", "free some space, or name another disk") from error

@@ -44,6 +44,11 @@ class Feature(BaseModel):
         return self.dtype in ("video", "image")
 
     @property
+    def is_depth(self) -> bool:
+        info = self.info or {}
+        return bool(info.get("is_depth_map") or info.get("video.is_depth_map"))
+
+    @property
     def flat_names(self) -> list[str] | None:
         """Names as one list; v2.1 sets often nest them once more, or give them by axis."""
         names = list(self.names.values()) if isinstance(self.names, dict) else self.names

@@ -57,6 +57,9 @@ class LerobotWriter:
         self, root: Path, fps: int, features: dict[str, Feature], robot_type: str | None, encoder: Encoder
     ) -> None:
         self.root, self.fps, self.robot_type, self.encoder = root, fps, robot_type, encoder
+        for key, feature in features.items():
+            if feature.is_depth:
+                raise BadInput(f"'{key}' holds depth maps, which are not written here", "use LeRobot's own tools")
         self.features = {key: feature for key, feature in features.items() if key not in BOOKKEEPING}
         self.taken = Taken()
         self._tracks = {

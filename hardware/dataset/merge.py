@@ -10,11 +10,10 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from hardware import artefact
 from hardware.config import Config
 from hardware.dataset import lerobot_episode
 from hardware.dataset.convert import refuse_damaged
-from hardware.dataset.dataset_kind import must_be_another, must_be_new, open_any
+from hardware.dataset.dataset_kind import new_dataset, open_any
 from hardware.dataset.episode_copy import copy_episode
 from hardware.dataset.examine_lerobot import examine_all
 from hardware.dataset.finding import write_json
@@ -52,9 +51,6 @@ def merge(sources: Sequence[Path], output: Path, encoder: Encoder) -> Written:
     """Raises `BadInput` that names every difference between the first source and the others."""
     if len(sources) < 2:
         raise BadInput("merge needs two or more sources", "tandem data merge A B --output C")
-    must_be_new(output)
-    for source in sources:
-        must_be_another(source, output)
     opened = [open_any(source) for source in sources]
     folders = [one for one in opened if isinstance(one, LerobotFolder)]
     stores = [one for one in opened if isinstance(one, EpisodeStore)]
@@ -69,7 +65,10 @@ def merge_folders(folders: list[LerobotFolder], output: Path, encoder: Encoder) 
     for other in folders[1:]:
         refuse(lerobot_episode.differences(folders[0], other), folders[0].root, other.root)
     first = folders[0].info
-    with artefact.staged_folder(output) as staged, tempfile.TemporaryDirectory() as scratch:
+    with (
+        new_dataset(output, *(folder.root for folder in folders)) as staged,
+        tempfile.TemporaryDirectory() as scratch,
+    ):
         writer = LerobotWriter(staged, whole_fps(first.fps, output), first.features, first.robot_type, encoder)
         for folder in folders:
             examined = examine_all(folder, Path(scratch), decode_all=False)
@@ -89,7 +88,7 @@ def merge_stores(stores: list[EpisodeStore], output: Path) -> Written:
         raise BadInput("none of the stores has an episode")
     for other in episodes[1:]:
         refuse(store_differences(episodes[0], other), episodes[0].folder, other.folder)
-    with artefact.staged_folder(output) as staged:
+    with new_dataset(output, *(store.folder for store in stores)) as staged:
         target = EpisodeStore.create(staged)
         with progress("copying episodes", len(episodes)) as advance:
             frames = 0

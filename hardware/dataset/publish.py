@@ -17,9 +17,8 @@ from jaxtyping import UInt8
 from numpy import ndarray
 from rich.console import Console
 
-from hardware import artefact
 from hardware.config import Config
-from hardware.dataset.dataset_kind import must_be_another, must_be_new
+from hardware.dataset.dataset_kind import new_dataset
 from hardware.dataset.finding import write_json
 from hardware.dataset.lerobot_episode import Written, describe, whole_fps, written
 from hardware.dataset.lerobot_layout import Feature
@@ -78,8 +77,6 @@ def run(config: PublishData) -> int:
 
 def publish(config: PublishData) -> Published:
     """Raises `BadInput` when the episodes differ in joints, cameras or rate, or none is left."""
-    must_be_new(config.output)
-    must_be_another(config.store, config.output)
     store = EpisodeStore.open(config.store)
     chosen, left_out = choose(config, store)
     if not chosen:
@@ -89,7 +86,7 @@ def publish(config: PublishData) -> Published:
         refuse(store_differences(chosen[0], other), chosen[0].folder, other.folder)
     first = chosen[0].manifest
     fps = whole_fps(first.alignment.rate_hz, config.store)
-    with artefact.staged_folder(config.output) as staged:
+    with new_dataset(config.output, config.store) as staged:
         writer = LerobotWriter(
             staged, fps, features(chosen[0]), config.robot_type or first.cell or None, config.encoder
         )

@@ -13,11 +13,10 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from hardware import artefact
 from hardware.config import Config
-from hardware.dataset import check_store, examine_lerobot
+from hardware.dataset import check_lerobot, check_store, examine_lerobot
 from hardware.dataset.convert import write
-from hardware.dataset.dataset_kind import must_be_another, must_be_new, open_any
+from hardware.dataset.dataset_kind import new_dataset, open_any
 from hardware.dataset.episode_copy import copy_episode
 from hardware.dataset.examine_lerobot import Examined
 from hardware.dataset.finding import ranges, write_json
@@ -80,8 +79,6 @@ def run(config: RepairData) -> int:
 
 
 def repair(source: Path, output: Path, encoder: Encoder) -> Repaired:
-    must_be_new(output)
-    must_be_another(source, output)
     found = open_any(source)
     if isinstance(found, EpisodeStore):
         return repair_store(found, output)
@@ -89,18 +86,24 @@ def repair(source: Path, output: Path, encoder: Encoder) -> Repaired:
 
 
 def repair_lerobot(folder: LerobotFolder, output: Path, encoder: Encoder) -> Repaired:
-    with artefact.staged_folder(output) as staged, tempfile.TemporaryDirectory() as scratch:
+    with new_dataset(output, folder.root) as staged, tempfile.TemporaryDirectory() as scratch:
         examined = list(examine_lerobot.examine_all(folder, Path(scratch), decode_all=True))
         kept = [one for one in examined if one.usable >= FEWEST_FRAMES]
         fps, notes = agreed_fps(folder, kept)
+        found = check_lerobot.report(folder, examined, decode_all=False).findings
         result = write(folder, kept, staged, encoder, whole_fps(fps, folder.root), str(output))
+        mended = Counter(finding.kind for finding in found)
+        return Repaired(written=result, mended=dict(mended), lost=losses(examined), notes=notes)
+
+
+def losses(examined: list[Examined]) -> tuple[Loss, ...]:
+    """What each episode gives up; one of fewer than two frames goes whole."""
     lost = []
     for one in examined:
-        frames = one.entry.length - (one.usable if one in kept else 0)
+        frames = one.entry.length - (one.usable if one.usable >= FEWEST_FRAMES else 0)
         if frames > 0:
             lost.append(Loss(episode=one.entry.number, frames=frames, why=reasons(one)))
-    mended = Counter(finding.kind for one in examined for finding in one.findings)
-    return Repaired(written=result, mended=dict(mended), lost=tuple(lost), notes=notes)
+    return tuple(lost)
 
 
 def reasons(one: Examined) -> str:
@@ -128,7 +131,7 @@ def repair_store(store: EpisodeStore, output: Path) -> Repaired:
     examined = check_store.examine_all(store, decode_all=True)
     lost: list[Loss] = []
     frames = episodes = 0
-    with artefact.staged_folder(output) as staged:
+    with new_dataset(output, store.folder) as staged:
         target = EpisodeStore.create(staged)
         for one in examined:
             number = int(one.folder.name)
