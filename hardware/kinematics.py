@@ -110,15 +110,15 @@ class Kinematics:
 
     def tool_points_m(self, q_rad: Float[ndarray, " J"]) -> Float[ndarray, "N 3"]:
         """The outermost points of all that the last joint carries, in the base frame."""
+        points_m, body = self._tool_points_m, self._last_body
         self._move(q_rad)
-        body = self._last_body
         rotation = self._data.xmat[body].reshape(3, 3)
-        return self._tool_points_m @ rotation.T + self._data.xpos[body]
+        return points_m @ rotation.T + self._data.xpos[body]
 
     def clearance_m(self, q_rad: Float[ndarray, " J"]) -> float:
         """The least distance between links that are not neighbours, negative inside each other; at most `FAR_M`."""
-        self._move(q_rad)
         pairs = self._pairs
+        self._move(q_rad)
         centres = self._data.geom_xpos
         radius = self.model.geom_rbound
         apart = np.linalg.norm(centres[pairs[:, 0]] - centres[pairs[:, 1]], axis=1)
@@ -134,13 +134,10 @@ class Kinematics:
     @cached_property
     def lever_m(self) -> float:
         """The furthest that any point of arm or tool moves per radian of any joint: the stretched arm's length."""
-        joint_bodies = self.model.jnt_bodyid
-        self._move(np.zeros(self.model.nv))
+        points_m = self.tool_points_m(np.zeros(self.model.nv))
         anchors = self._data.xanchor
-        steps = np.linalg.norm(np.diff(anchors, axis=0), axis=1).sum()
-        tool = np.linalg.norm(self.tool_points_m(np.zeros(self.model.nv)) - anchors[-1], axis=1).max()
-        assert len(joint_bodies) == len(anchors)
-        return float(steps + tool)
+        links = np.linalg.norm(np.diff(anchors, axis=0), axis=1).sum()
+        return float(links + np.linalg.norm(points_m - anchors[-1], axis=1).max())
 
     @cached_property
     def _last_body(self) -> int:
@@ -182,7 +179,7 @@ class Kinematics:
     def _tool_points_m(self) -> Float[ndarray, "N 3"]:
         """In the frame of the last joint's body."""
         self._move(np.zeros(self.model.nv))
-        corners = np.concatenate([self._corners_m(geom) for geom in self._links[-1]])
+        corners = np.concatenate([self._corners_m(int(geom)) for geom in self._links[-1]])
         body = self._last_body
         local = (corners - self._data.xpos[body]) @ self._data.xmat[body].reshape(3, 3)
         outermost = np.unique(np.argmax(local @ _directions().T, axis=0))
