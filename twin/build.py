@@ -14,13 +14,17 @@ from hardware import artefact
 from hardware.errors import BadInput, GateFailed, TandemError
 from twin import alignment, bundle, capture, mesh, nerfstudio_runner, report, sfm, training
 from twin.build_config import BuildTwin
+from twin.manifest import NAME, REPORT
 from twin.stage import Outcome, StageResult, fingerprint, noticing_a_full_disk, run
+
+FAILURE = "failed.html"
 
 log = logging.getLogger(__name__)
 
 
 def build(config: BuildTwin) -> int:
-    """Leaves a whole bundle or none. Bad input leaves nothing; a failed gate leaves its explanation in report.html."""
+    """Leaves a whole bundle or none. Bad input leaves nothing; a failed gate leaves its explanation in report.html,
+    or, beside a twin that an earlier build made, in failed.html."""
     fresh = not config.output.exists()
     require_usable(config.output)
     with noticing_a_full_disk(config.output), only_build_in(config.output):
@@ -28,7 +32,7 @@ def build(config: BuildTwin) -> int:
             artefact.write_model(config.output / "work" / report.CONFIG, config)
             results = run_stages(config)
         except GateFailed as error:
-            explanation = config.output / "report.html"
+            explanation = config.output / (FAILURE if (config.output / NAME).exists() else REPORT)
             report.write_failure(config.output / "work", explanation, error)
             log.error("%s explains what was measured", explanation)
             raise
@@ -37,6 +41,7 @@ def build(config: BuildTwin) -> int:
                 artefact.remove(config.output)
             raise
         bundle.write(config.output, config, results)
+        (config.output / FAILURE).unlink(missing_ok=True)
     bundle.print_summary(Console(), config.output)
     return 0
 

@@ -101,7 +101,7 @@ def strip(
         marks.append(f'<rect class="{kind}" x="{left:.2f}" y="{top}" {size}>{tip}</rect>')
     if limit is not None:
         marks.append(level(area, limit, "limit"))
-        marks.append(text(area.width - RIGHT, area.y.at(limit) - 6, f"limit {number(limit)}", "end"))
+        marks.append(text(area.width - RIGHT, TOP - 1, f"- - limit {number(limit)}", "end"))
     return area.draw(marks, labels[0], labels[1], f"{labels[1]} of {len(values)} items, largest {max(values):.3g}")
 
 

@@ -154,6 +154,19 @@ def test_a_failed_gate_leaves_an_explanation_and_no_twin(tmp_path: Path) -> None
         read_twin(tmp_path / "twin")
 
 
+def test_a_failed_gate_leaves_an_earlier_twin_as_it_was(photos: Path, tmp_path: Path) -> None:
+    config = small_build.config(photos, tmp_path / "twin")
+    build(config)
+    before = (tmp_path / "twin" / "report.html").read_bytes()
+    with pytest.raises(GateFailed, match="mesh triangles"):
+        build(config.but(mesh=config.mesh.but(voxel_m=0.2)))
+    assert read_twin(tmp_path / "twin").quality.triangles > 100
+    assert (tmp_path / "twin" / "report.html").read_bytes() == before
+    assert "mesh triangles" in (tmp_path / "twin" / "failed.html").read_text(encoding="utf-8")
+    build(config)
+    assert not (tmp_path / "twin" / "failed.html").exists()
+
+
 def test_bad_input_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for scan in (tmp_path / "empty", tmp_path / "nowhere"):
