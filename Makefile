@@ -32,7 +32,8 @@ test: setup  ## Lint, types, import rules and all tests
 	@$(RUN) ruff format --check .
 	@$(RUN) lint-imports --no-logo
 	@$(RUN) pyright
-	@$(RUN) pytest -q
+	@$(RUN) pytest -q -n 2 --dist worksteal -m "not alone"
+	@$(RUN) pytest -q -m alone
 
 format: setup  ## Format and fix what can be fixed
 	@$(RUN) ruff check --fix .

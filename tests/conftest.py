@@ -6,6 +6,7 @@ from pathlib import Path
 os.environ.setdefault("MUJOCO_GL", "egl")
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 
+import pytest
 from jaxtyping import install_import_hook
 
 ROOT = Path(__file__).parents[1]
@@ -22,3 +23,24 @@ def typed_modules() -> list[str]:
 
 
 install_import_hook(typed_modules(), "beartype.beartype")
+
+ALONE = (
+    "robot_ws/",
+    "hardware/arms/",
+    "hardware/cameras/",
+    "hardware/bench/test_plant_server",
+    "hardware/bench/test_link",
+    "hardware/execution/test_deadline",
+    "hardware/test_supervisor",
+    "hardware/test_up",
+    "vla/test_client",
+    "vla/test_serve",
+)
+"""Folders and files whose tests measure time or start processes: they run with nothing beside them."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    tests = Path(__file__).parent
+    for item in items:
+        if item.path.relative_to(tests).as_posix().startswith(ALONE):
+            item.add_marker(pytest.mark.alone)
