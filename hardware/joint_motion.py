@@ -166,6 +166,8 @@ def follow(state: State, q: float, arrive: float, chase: float, dt_s: float, bou
     if near != q or chase != arrive:
         after = landing(state, near, chase, dt_s, bounds)
     if after is None:
+        after = glide(state, near, chase, dt_s, bounds)
+    if after is None:
         after = approach(state, near, chase, dt_s, bounds)
     return brake(state, dt_s, bounds) if after is None else after
 
@@ -218,6 +220,23 @@ def _least_norm() -> tuple[float, float, float]:
 
 
 _LEAST = _least_norm()
+
+
+def glide(state: State, q: float, dq: float, dt_s: float, bounds: Bounds) -> State | None:
+    """A step of the quickest stop, relative to the target's motion, when that ends on the target; else None.
+
+    Its phases change within a step, which one constant jerk cannot follow: `approach` alone would swing about the
+    target for ever, a few µrad to each side.
+    """
+    relative = (state[0] - (q - dq * dt_s), state[1] - dq, state[2])
+    if abs(relative[0] + stop_end(relative[1], relative[2], bounds)) > _ON_TARGET:
+        return None
+    way = stop(relative[1], relative[2], bounds)
+    if abs(dq) + way.fastest > bounds.velocity:
+        return None
+    left, dq1, ddq1 = brake(relative, dt_s, bounds)
+    after = (q + left, dq + dq1, ddq1)
+    return after if is_safe(after, bounds) else None
 
 
 def approach(state: State, q: float, dq: float, dt_s: float, bounds: Bounds) -> State | None:
