@@ -107,7 +107,7 @@ def tick(folder: Path, priority: int | None, seconds: float) -> None:
     executor = Executor(recording.names, has_gripper=False)
     now_ns = time.monotonic_ns()
     executor.start(JointReading(now_ns, recording.names, recording.begin), None, now_ns)
-    log = RunLog(folder, run_log.started(recording.names, recording.names, 100.0, ""))
+    log = RunLog(folder, run_log.started(recording.names, recording.names, 100.0))
     loop = DeadlineLoop(100.0, executor.tick, record=log.ticked, priority=priority)
     loop.start()
     ends = time.monotonic() + seconds
@@ -117,7 +117,6 @@ def tick(folder: Path, priority: int | None, seconds: float) -> None:
         executor.offer(type(chunk)(now_ns, chunk.rate_hz, chunk.space, chunk.names, chunk.values), now_ns)
     loop.stop()
     log.close()
-    RunLog(folder, run_log.started(recording.names, recording.names, 100.0, loop.scheduler)).close()
 
 
 def is_lowest_everywhere(seams: list[dict]) -> bool:

@@ -18,6 +18,9 @@ from hardware.execution.run_log import RunLog, started
 from hardware.messages import ActionChunk
 from hardware.ports import JointReading
 
+QUICK_STOP_S = 0.06
+"""Of the commands. Servo, delay and the detection of what happened must fit into 0.2 s beside it."""
+
 
 class ExecutionLoop:
     """Starts from the first reading that was made after the episode began, and waits for chunks newer than that."""
@@ -25,11 +28,11 @@ class ExecutionLoop:
     def __init__(self, cell: CellConfig, log_folder: Path) -> None:
         source = "scripted" if cell.policy.kind == "scripted" else "policy"
         stale_s = cell.limits.stale_chunk_s
-        config = ExecutorConfig(rate_hz=cell.rate_hz, stale_chunk_s=stale_s)
+        config = ExecutorConfig(rate_hz=cell.rate_hz, stale_chunk_s=stale_s, quick_stop_s=QUICK_STOP_S)
         self.executor = Executor(cell.limits.names, config, cell.has_gripper, source)
         self.missing: tuple[str, ...] = ()
         self._names = cell.limits.names
-        info = started(cell.limits.names, self.executor.names, cell.rate_hz, scheduler="as the executor's log says")
+        info = started(cell.limits.names, self.executor.names, cell.rate_hz)
         self._log = RunLog(log_folder, info)
         self._announced = Announcement()
         self._lock = threading.Lock()

@@ -133,6 +133,16 @@ def _real_time(priority: int | None) -> str:
     return f"fifo {priority}"
 
 
+def scheduler() -> str:
+    """Of the calling thread, in the words of `DeadlineLoop.scheduler`."""
+    if not hasattr(os, "SCHED_FIFO"):
+        return "other (no SCHED_FIFO on this system)"
+    if os.sched_getscheduler(0) == os.SCHED_FIFO:
+        return f"fifo {os.sched_getparam(0).sched_priority}"
+    nice = os.getpriority(os.PRIO_PROCESS, 0)
+    return f"other, nice {nice}" if nice else "other"
+
+
 def _nice() -> bool:
     """Linux counts niceness per thread, and 0 is the calling one."""
     with contextlib.suppress(OSError):

@@ -26,6 +26,7 @@ from numpy import ndarray
 from hardware import artefact
 from hardware.config import Config, read
 from hardware.errors import BadInput
+from hardware.execution.deadline import scheduler
 from hardware.execution.seam import Seam
 from hardware.messages import ActionChunk
 
@@ -43,7 +44,8 @@ class RunInfo(Config):
     names: tuple[str, ...]
     """The columns of a chunk."""
     rate_hz: float
-    scheduler: str
+    scheduler: str = ""
+    """Of the thread that ticks; filled in when it does."""
     started_at: str
     """UTC, ISO 8601; of the newest start, if the process was started again on the same folder."""
 
@@ -72,6 +74,7 @@ class RunLog:
         folder.mkdir(parents=True, exist_ok=True)
         artefact.write_model(folder / INFO, info)
         self.folder = folder
+        self._info, self._scheduler = info, ""
         self._ticks: deque[tuple[int, int, int]] = deque(maxlen=_WAITING)
         self._seams: deque[Seam] = deque(maxlen=_WAITING)
         self._chunks: deque[RecordedChunk] = deque(maxlen=_WAITING)
@@ -84,6 +87,9 @@ class RunLog:
         self._thread.start()
 
     def ticked(self, deadline_ns: int, woke_ns: int, done_ns: int) -> None:
+        """From the control thread."""
+        if not self._scheduler:
+            self._scheduler = scheduler()
         self._ticks.append((deadline_ns, woke_ns, done_ns))
 
     def sewn(self, seam: Seam) -> None:
@@ -94,6 +100,9 @@ class RunLog:
 
     def flush(self) -> None:
         with self._writing:
+            if self._scheduler and self._info.scheduler != self._scheduler:
+                self._info = self._info.but(scheduler=self._scheduler)
+                artefact.write_model(self.folder / INFO, self._info)
             ticks = np.array(list(_drained(self._ticks)), dtype=_TICK)
             _append(self.folder / TICKS, ticks.tobytes())
             _append(self.folder / SEAMS, _lines(seam.as_record() for seam in _drained(self._seams)))
@@ -114,13 +123,12 @@ class RunLog:
                 log.error("cannot write the control loop's log: %s", error)
 
 
-def started(joint_names: tuple[str, ...], names: tuple[str, ...], rate_hz: float, scheduler: str) -> RunInfo:
+def started(joint_names: tuple[str, ...], names: tuple[str, ...], rate_hz: float) -> RunInfo:
     """The information of a run that starts now."""
     return RunInfo(
         joint_names=joint_names,
         names=names,
         rate_hz=rate_hz,
-        scheduler=scheduler,
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 

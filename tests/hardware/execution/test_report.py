@@ -20,7 +20,7 @@ def run(rig, tmp_path):
     """400 steps, 0.1 ms late; every 50th 2 ms; step 100 missed; started again an hour later for 200 more."""
     cell = rig()
     folder = tmp_path / "cell" / "executor"
-    log = RunLog(folder, run_log.started(("shoulder", "elbow"), cell.executor.names, 100.0, "fifo 50"))
+    log = RunLog(folder, run_log.started(("shoulder", "elbow"), cell.executor.names, 100.0))
     for step in range(STEPS):
         if step % 60 == 5:
             cell.offer(np.tile([0.02 * (step % 7), 0.0, 1.0], (40, 1)), ago_ns=30 * MS)
@@ -59,7 +59,7 @@ def test_the_report_is_one_page_with_its_pictures_and_figures(run, tmp_path, cap
     assert chunks["seams"] == 7
     assert chunks["delay_median_steps"] == 3
     assert 0 < chunks["position_jump_max_rad"] < 1e-4 < chunks["gap_max_rad"]
-    assert "fifo 50" in capsys.readouterr().out
+    assert "period off p99" in capsys.readouterr().out
 
 
 def test_a_folder_above_the_log_will_do(run, capsys):
@@ -68,7 +68,7 @@ def test_a_folder_above_the_log_will_do(run, capsys):
 
 
 def test_too_little_is_said_and_not_drawn(tmp_path):
-    log = RunLog(tmp_path, run_log.started(("a",), ("a",), 100.0, "other"))
+    log = RunLog(tmp_path, run_log.started(("a",), ("a",), 100.0))
     log.ticked(1, 2, 3)
     log.close()
     with pytest.raises(BadInput, match="less than a second"):
