@@ -14,7 +14,6 @@ from hardware.board import Board, CharucoBoard, Chessboard, MarkerBoard
 
 FEWEST_CORNERS = 6
 """Fewer corners of a plane say little about where it is, and more often are a mistake."""
-REFINE_PX = 4
 WINDOW_SHARE, WIDEST_PX = 0.4, 20
 
 
@@ -83,6 +82,11 @@ def _brightness(grey: UInt8[ndarray, "H W"], at_px: Float[ndarray, 2]) -> float:
 
 
 def _markers(board: MarkerBoard, grey: UInt8[ndarray, "H W"]) -> Detection | None:
+    """Corners are where fitted edges meet (as AprilTag 2 does it), whose pixel (0, 0) is our corner already.
+
+    On drawn tags of 60 to 200 px they err by 0.11 px (median), without bias; corners refined by `cornerSubPix` err by
+    0.25 px, all of it towards the tag's middle, which makes a twin a third of a per cent too large.
+    """
     corners, ids, _ = _marker_detector(board.dictionary).detectMarkers(grey)
     if ids is None:
         return None
@@ -92,15 +96,14 @@ def _markers(board: MarkerBoard, grey: UInt8[ndarray, "H W"]) -> Detection | Non
     if not seen or len({number for number, _ in seen}) < len(seen):
         return None  # nothing, or one marker twice: two boards, or a reflection
     ids_of_corners = np.concatenate([4 * number + np.arange(4) for number, _ in seen])
-    return Detection(
-        ids_of_corners, np.concatenate([quad.reshape(4, 2) for _, quad in seen]).astype(np.float64) + 0.5
-    )
+    return Detection(ids_of_corners, np.concatenate([quad.reshape(4, 2) for _, quad in seen]).astype(np.float64))
 
 
 def _on_a_line(board: Board, found: Detection) -> bool:
     """Corners of one row say nothing about the turn round it."""
-    spread = np.linalg.svd(np.ptp(board.object_points(found.ids)[:, :2], axis=0)[None] * np.eye(2))[1]
-    return bool(spread.min() <= 0)
+    points_m = board.object_points(found.ids)[:, :2]
+    along_m, across_m = np.linalg.svd(points_m - points_m.mean(0), compute_uv=False)
+    return bool(across_m <= 1e-6 * along_m)
 
 
 @functools.lru_cache(maxsize=8)
@@ -114,8 +117,7 @@ def _charuco_detector(board: CharucoBoard) -> cv2.aruco.CharucoDetector:
 @functools.lru_cache(maxsize=8)
 def _marker_detector(dictionary: str) -> cv2.aruco.ArucoDetector:
     parameters = cv2.aruco.DetectorParameters()
-    parameters.cornerRefinementMethod = cv2.aruco.CORNER_REFINE_SUBPIX
-    parameters.cornerRefinementWinSize = REFINE_PX
+    parameters.cornerRefinementMethod = cv2.aruco.CORNER_REFINE_APRILTAG
     return cv2.aruco.ArucoDetector(_dictionary(dictionary), parameters)
 
 
