@@ -16,8 +16,8 @@ from hardware.config import Config
 from hardware.errors import BadInput
 from hardware.messages import ActionChunk, ActionSpace, Observation
 
-GRIPPER = "gripper_open"
-"""The state column that holds `Observation.gripper_open`; all other columns are joints, by name."""
+GRIPPER = "gripper"
+"""The state column of `Observation.gripper_open`, and the last action's name; all other columns are joints."""
 
 
 class Interface(Config):
@@ -25,7 +25,7 @@ class Interface(Config):
 
     cameras: tuple[str, ...] = Field(min_length=0, max_length=3)
     state_names: tuple[str, ...]
-    """Columns of the proprioception: joint names (radians), then `gripper_open` where there is a gripper."""
+    """Columns of the proprioception: joint names (radians), then `gripper` where there is a gripper."""
     action_names: tuple[str, ...] = Field(min_length=1)
     space: ActionSpace = "joint_pos_rad"
     rate_hz: PositiveFloat
@@ -169,7 +169,7 @@ def stack(observations: Sequence[Observation], interface: Interface) -> Observat
 def _state(observation: Observation, interface: Interface) -> Float[ndarray, " S"]:
     have = dict(zip(observation.joint_names, observation.q_rad.tolist(), strict=True))
     if observation.gripper_open is not None:
-        have[GRIPPER] = observation.gripper_open
+        have.setdefault(GRIPPER, observation.gripper_open)
     missing = [name for name in interface.state_names if name not in have]
     if missing:
         raise BadInput(

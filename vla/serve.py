@@ -43,6 +43,8 @@ INTERNAL_ERROR = 1011
 class ServePolicy(Config):
     """Serve one policy to robots and simulators over a websocket."""
 
+    policy: Path | None = None
+    """A policy's folder, as `tandem vla sft` leaves it (RUN/policy)."""
     replay: Path | None = None
     """A recording (.npz) that is replayed to each client from its beginning."""
     host: str = "127.0.0.1"

@@ -53,6 +53,7 @@ class Opener:
 
 
 SERVED: dict[str, Opener] = {
+    "policy": Opener("vla.served_tandem", "open_tandem"),
     "replay": Opener("vla.replay", "open_replay"),
 }
 """Kind → how it is opened. Each kind is also a field of `vla.serve.ServePolicy` that holds its path."""

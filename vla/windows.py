@@ -17,7 +17,6 @@ from vla.prepared import PreparedEpisode
 
 RATES = ("joint_vel_rad_s", "tcp_delta_m_rad")
 """Spaces in which holding still is zero; in the others it is the last action again."""
-GRIPPERS = ("gripper", GRIPPER)
 
 Window = tuple[int, int]
 """(episode in the list, first step)"""
@@ -50,7 +49,7 @@ class Windows:
         missing = horizon - len(real)
         still = real[-1].copy()
         if self.interface.space in RATES:
-            still[[name not in GRIPPERS for name in self.interface.action_names]] = 0
+            still[[name != GRIPPER for name in self.interface.action_names]] = 0
         filled = np.concatenate([real, np.tile(still, (missing, 1))])
         return filled, np.arange(horizon) >= len(real)
 

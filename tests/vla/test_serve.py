@@ -324,7 +324,7 @@ def test_the_protocols_tell_policies_apart():
 
 def test_every_kind_that_is_served_is_a_field_of_the_command():
     assert set(SERVED) <= set(ServePolicy.model_fields)
-    with pytest.raises(ValueError, match="exactly one of --replay"):
+    with pytest.raises(ValueError, match="exactly one of --policy, --replay"):
         ServePolicy()
 
 

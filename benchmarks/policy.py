@@ -1,0 +1,163 @@
+"""How long a chunk takes: TandemVLA with either voice, with LeRobot's ACT beside it, on this machine.
+
+Weights are random: time does not depend on them, but for the token head, whose chunks are as long as those of the
+smooth motions that its tokens were fitted on. One observation at a time, two 128 × 128 cameras, from uint8 pictures
+to physical actions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks import machine
+from vla import fast_tokens
+from vla.normalise import DatasetQuantiles, Quantiles
+from vla.policy import Interface, ObservationBatch
+from vla.tandem_vla import TandemConfig, TandemVLA
+
+CAMERAS, PX, STATE, ACTIONS, HORIZON = ("front", "wrist"), 128, 6, 6, 16
+ASKED_MS = 25.0
+"""Median of the consistency head with two cameras on two cores."""
+THREADS = 2
+
+
+def motions(count: int, rng: np.random.Generator) -> np.ndarray:
+    """Minimum-jerk moves between random poses, cut into chunks: what demonstrations look like, normalised."""
+    share = np.linspace(0, 1, 3 * HORIZON)
+    blend = (10 * share**3 - 15 * share**4 + 6 * share**5)[:, None]
+    start, end = rng.uniform(-1, 1, (2, count, 1, ACTIONS))
+    paths = start + blend * (end - start)
+    firsts = rng.integers(0, 2 * HORIZON, count)
+    return np.stack([path[first : first + HORIZON] for path, first in zip(paths, firsts, strict=True)]).astype(
+        np.float32
+    )
+
+
+def tandem_vla(voice: str) -> TandemVLA:
+    names = tuple(f"joint_{number}" for number in range(ACTIONS))
+    whole = Quantiles(low=(-1.0,) * ACTIONS, high=(1.0,) * ACTIONS)
+    interface = Interface(cameras=CAMERAS, state_names=names, action_names=names, rate_hz=10, horizon_steps=HORIZON)
+    config = TandemConfig(
+        interface=interface, normalisation={"arm": DatasetQuantiles(state=whole, action=whole)}, voice=voice
+    )
+    return TandemVLA(config, fast_tokens.fit(motions(2000, np.random.default_rng(0)))).eval()
+
+
+def observations(count: int) -> ObservationBatch:
+    rng = np.random.default_rng(1)
+    images = {camera: rng.integers(0, 255, (count, PX, PX, 3), np.uint8) for camera in CAMERAS}
+    state = rng.uniform(-1, 1, (count, STATE)).astype(np.float32)
+    return ObservationBatch(state, images, ("pick up the cube",) * count)
+
+
+def speaking(policy: TandemVLA) -> Callable[[], object]:
+    """A whole demonstrated chunk's worth of tokens: random weights would speak until they are cut off."""
+    length = round(float(np.mean([len(ids) for ids in policy.fast.encode(motions(500, np.random.default_rng(2)))])))
+    seen = observations(1)
+
+    def speak() -> object:
+        with torch.inference_mode():
+            context = policy.context(policy.inputs(seen))
+            greedy = lambda logits, said: logits[:, : policy.fast.vocabulary].argmax(dim=-1)  # noqa: E731
+            return policy.token_head.speak(context, greedy, 1.0, length + 1)
+
+    return speak
+
+
+def act() -> Callable[[], object]:
+    """LeRobot's ACT as it comes (ResNet-18, 4 + 1 layers of 512) with random weights."""
+    from lerobot.configs.types import FeatureType, PolicyFeature
+    from lerobot.policies.act.configuration_act import ACTConfig
+    from lerobot.policies.act.modeling_act import ACTPolicy
+
+    pictures = {
+        f"observation.images.{camera}": PolicyFeature(type=FeatureType.VISUAL, shape=(3, PX, PX))
+        for camera in CAMERAS
+    }
+    config = ACTConfig(
+        input_features={"observation.state": PolicyFeature(type=FeatureType.STATE, shape=(STATE,)), **pictures},
+        output_features={"action": PolicyFeature(type=FeatureType.ACTION, shape=(ACTIONS,))},
+        chunk_size=HORIZON,
+        n_action_steps=HORIZON,
+        pretrained_backbone_weights=None,
+        device="cpu",
+    )
+    policy = ACTPolicy(config).eval()
+    seen = observations(1)
+
+    def chunk() -> object:
+        batch = {"observation.state": torch.from_numpy(seen.state)}
+        for camera in CAMERAS:
+            pixels = torch.from_numpy(seen.images[camera]).permute(0, 3, 1, 2).float() / 255
+            batch[f"observation.images.{camera}"] = pixels
+        with torch.inference_mode():
+            return policy.predict_action_chunk(batch)
+
+    return chunk
+
+
+def timed(rows: dict[str, Callable[[], object]], rounds: int) -> dict[str, dict[str, float]]:
+    """All in turn, round by round, so that a busy moment meets everyone."""
+    taken: dict[str, list[float]] = {name: [] for name in rows}
+    for _ in range(3):
+        for call in rows.values():
+            call()
+    for _ in range(rounds):
+        for name, call in rows.items():
+            began = time.perf_counter()
+            call()
+            taken[name].append(1e3 * (time.perf_counter() - began))
+    return {
+        name: {
+            "p50_ms": float(np.percentile(times, 50)),
+            "p99_ms": float(np.percentile(times, 99)),
+            "least_ms": min(times),
+            "chunks_per_s": 1e3 * len(times) / sum(times),
+        }
+        for name, times in taken.items()
+    }
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--quick", action="store_true", help="fewer rounds")
+    arguments.add_argument("--json", type=Path)
+    chosen = arguments.parse_args()
+    torch.set_num_threads(min(THREADS, len(os.sched_getaffinity(0))))
+    policy = tandem_vla("consistency")
+    one, many = observations(1), observations(8)
+    rows: dict[str, Callable[[], object]] = {
+        "TandemVLA, consistency head": lambda: policy.act(one),
+        "TandemVLA, token head": speaking(policy),
+        "TandemVLA, consistency head, 8 at once": lambda: policy.act(many),
+        "of which: two encoder passes": lambda: policy._features(one),
+        "LeRobot ACT": act(),
+    }
+    with torch.inference_mode():
+        results = timed(rows, 30 if chosen.quick else 300)
+    parameters = sum(parameter.numel() for parameter in policy.parameters())
+    print(f"{machine.line()}, torch {torch.__version__}, {torch.get_num_threads()} threads")
+    print(f"two {PX}² cameras, {HORIZON} × {ACTIONS} actions, TandemVLA of {parameters / 1e6:.1f} M parameters\n")
+    print(f"{'':42}{'p50 ms':>9}{'p99 ms':>9}{'least ms':>10}{'calls/s':>9}")
+    for name, row in results.items():
+        print(f"{name:42}{row['p50_ms']:9.1f}{row['p99_ms']:9.1f}{row['least_ms']:10.1f}{row['chunks_per_s']:9.1f}")
+    asked = results["TandemVLA, consistency head"]["p50_ms"]
+    print(f"\nasked: consistency head ≤ {ASKED_MS:.0f} ms p50; measured {asked:.1f} ms")
+    if chosen.json:
+        report = {"machine": machine.describe(), "asked_ms": ASKED_MS, "results": results}
+        chosen.json.write_text(json.dumps(report, indent=2), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
