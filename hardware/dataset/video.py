@@ -186,20 +186,35 @@ def decodable(clip: Clip) -> int:
 
 
 def encode(encoder: Encoder, file: Path, pictures: Iterable[UInt8[ndarray, "H W 3"]], fps: int) -> int:
-    """Writes an MP4 of all pictures, k at k / fps, and gives their number. Sizes must be even (4:2:0 colour)."""
+    """Writes an MP4 of all pictures, k at k / fps, and gives their number.
+
+    Raises `BadInput` when the encoder refuses them, or a side is odd (4:2:0 colour).
+    """
     os.environ.setdefault("SVT_LOG", "1")  # errors only; SVT-AV1 writes straight to stderr
+    try:
+        container = av.open(str(file), "w")
+        try:
+            return encode_into(container, encoder, pictures, fps)
+        finally:
+            container.close()
+    except av.error.FFmpegError as error:
+        raise BadInput(f"{encoder.name} cannot write {file}: {reason(error)}", "choose another codec") from error
+
+
+def encode_into(
+    container: av.container.OutputContainer, encoder: Encoder, pictures: Iterable[UInt8[ndarray, "H W 3"]], fps: int
+) -> int:
     count = 0
-    with av.open(str(file), "w") as container:
-        stream: av.VideoStream | None = None
-        for rgb in pictures:
-            if stream is None:
-                stream = new_stream(container, encoder, fps, rgb.shape[0], rgb.shape[1])
-            frame = av.VideoFrame.from_ndarray(rgb, format="rgb24")
-            frame.pts, frame.time_base = count, Fraction(1, fps)
-            container.mux(stream.encode(frame))
-            count += 1
-        if stream is not None:
-            container.mux(stream.encode(None))
+    stream: av.VideoStream | None = None
+    for rgb in pictures:
+        if stream is None:
+            stream = new_stream(container, encoder, fps, rgb.shape[0], rgb.shape[1])
+        frame = av.VideoFrame.from_ndarray(rgb, format="rgb24")
+        frame.pts, frame.time_base = count, Fraction(1, fps)
+        container.mux(stream.encode(frame))
+        count += 1
+    if stream is not None:
+        container.mux(stream.encode(None))
     return count
 
 
@@ -237,13 +252,13 @@ def cut(container: av.container.InputContainer, clip: Clip) -> Cut | None:
             packets.append(packet)
         if (packet.dts if packet.dts is not None else packet.pts or 0) * time_base >= stop_s:
             break
-    packets = packets[: clip.count]
+    is_trimmed, packets = len(packets) > clip.count, packets[: clip.count]
     if not packets or not packets[0].is_keyframe or len(packets) != clip.count:
         return None
     stamps = [packet.pts or 0 for packet in packets]
     rank = np.argsort(np.argsort(stamps, kind="stable"), kind="stable").tolist()
     depth = max(place - shown for place, shown in enumerate(rank))
-    if rank[0] != 0 or (depth and clip.alone):  # a trimmed tail may hold what an earlier picture leans on
+    if rank[0] != 0 or (depth and is_trimmed):  # a trimmed tail may hold what an earlier picture leans on
         return None
     return Cut(packets, rank, depth)
 

@@ -16,8 +16,9 @@ from hardware.dataset.info import info
 from hardware.dataset.lerobot_writer import column_values
 from hardware.dataset.merge import merge
 from hardware.dataset.publish import PublishData, publish
+from hardware.dataset.repair import repair
 from hardware.dataset.store import EpisodeStore
-from hardware.dataset.video import Clip, Encoder, Remuxer, psnr_db
+from hardware.dataset.video import Encoder, Remuxer, psnr_db
 from hardware.errors import BadInput
 
 ROOT = Path(__file__).parents[3]
@@ -159,14 +160,19 @@ def test_merge_joins_equal_sets_and_names_the_difference_of_others(
         merge([v21, other], tmp_path / "no", ENCODER)
 
 
-def test_a_clip_that_begins_within_a_group_is_encoded_again_and_measured(v21: Path, tmp_path: Path) -> None:
-    film = tmp_path / "long.mp4"
-    source = lerobot_layout.read(v21).episodes[1].clips["observation.images.front"]
-    video.encode(Encoder(codec="h264", crf=18, pictures_per_keyframe=10), film, video.decode(source), 30)
-    with video.opened(film) as container:
-        assert video.cut(container, Clip(film, 0.0, 5, 30.0)) is not None
-    with video.opened(film) as container:
-        assert video.cut(container, Clip(film, 3 / 30, 5, 30.0)) is None
+def test_a_clip_that_cannot_be_copied_is_encoded_again_and_measured(v21: Path, tmp_path: Path) -> None:
+    source = shutil.copytree(v21, tmp_path / "source")
+    clip = lerobot_layout.read(v21).episodes[1].clips["observation.images.front"]
+    film = next(source.glob("videos/*/*/*1.mp4"))
+    pictures = list(video.decode(clip))
+    video.encode(Encoder(codec="h264", crf=18, pictures_per_keyframe=50), film, [*pictures, *pictures], 30)
+    result = repair(source, tmp_path / "v3", ENCODER)
+    assert result.written.pictures_copied == 21
+    assert result.written.pictures_encoded_again == 20
+    assert result.written.worst_psnr_db is not None
+    assert 35 < result.written.worst_psnr_db < 99
+    assert result.lost == ()
+    assert check(tmp_path / "v3", decode_all=True).findings == ()
 
 
 def test_joined_clips_lie_on_the_grid(v21: Path, tmp_path: Path) -> None:
