@@ -88,6 +88,7 @@ def measure_loop(name: str, seconds: float) -> dict[str, object]:
     due = round((ticks[-1, 0] - ticks[0, 0]) / 10) + 1
     return {
         "loop": name,
+        "load_1min": machine.describe()["load_1min"],
         "scheduler": run.info.scheduler,
         "ticks": len(ticks),
         "missed": due - len(ticks),

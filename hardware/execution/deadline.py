@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from hardware.messages import NANOSECONDS_PER_SECOND
 
@@ -32,8 +33,12 @@ class DeadlineLoop:
     `priority` is that of SCHED_FIFO (1 … 99; None: do not ask for it); `scheduler` says what was got. When `tick`
     raises, `on_failure(error)` is called, which should make the next ticks stop the arm, and the loop goes on; after
     three failures in a row it ends (whoever receives the commands must have a watchdog). `record(deadline_ns, woke_ns,
-    done_ns)` is called after each tick, in the loop's thread. The process's switch interval is shortened and its
-    objects so far are hidden from garbage collection while the loop runs: give it a process of its own.
+    done_ns)` is called after each tick, in the loop's thread.
+
+    Give it a process of its own without heavy work: while the loop runs, the process's other threads get the priority
+    below the loop's (one of them may hold the interpreter when the loop needs it, and would keep it for as long as
+    another process keeps that thread from running), the switch interval is shortened, and the objects so far are hidden
+    from garbage collection.
     """
 
     def __init__(
@@ -81,9 +86,11 @@ class DeadlineLoop:
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
         gc.collect()
         gc.freeze()
+        raised = _raise_others(self._priority) if self.scheduler.startswith("fifo") else {}
         try:
             self._loop()
         finally:
+            _lower(raised)
             gc.unfreeze()
             sys.setswitchinterval(switch_interval_s)
 
@@ -131,6 +138,25 @@ def _real_time(priority: int | None) -> str:
         advice = f"SCHED_FIFO refused: {error.strerror}; allow it by 'rtprio' in /etc/security/limits.conf"
         return f"other ({'' if not _nice() else f'nice {_NICE}, '}{advice})"
     return f"fifo {priority}"
+
+
+def _raise_others(priority: int | None) -> dict[int, tuple[int, int]]:
+    """Sets the process's other threads, not what they start later, just below; returns what they had."""
+    had = {}
+    below = os.sched_param(max(1, (priority or 1) - 1))
+    for thread in [int(entry.name) for entry in Path("/proc/self/task").iterdir()]:
+        with contextlib.suppress(OSError):  # it may have ended
+            policy, before = os.sched_getscheduler(thread), os.sched_getparam(thread).sched_priority
+            if thread != threading.get_native_id() and policy == os.SCHED_OTHER:
+                os.sched_setscheduler(thread, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, below)
+                had[thread] = policy, before
+    return had
+
+
+def _lower(had: dict[int, tuple[int, int]]) -> None:
+    for thread, (policy, priority) in had.items():
+        with contextlib.suppress(OSError):
+            os.sched_setscheduler(thread, policy, os.sched_param(priority))
 
 
 def scheduler() -> str:

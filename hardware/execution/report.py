@@ -199,7 +199,7 @@ def draw_cadence(run: Run, figures: Cadence) -> bytes:
 
 def _period_bins(period_ms: Float[ndarray, " N"], asked_ms: float) -> list[float]:
     widest = max(float(np.abs(period_ms - asked_ms).max(initial=0.0)), 0.05)
-    return np.linspace(asked_ms - widest, asked_ms + widest, 81).tolist()
+    return np.linspace(max(0.0, asked_ms - widest), asked_ms + widest, 81).tolist()
 
 
 def draw_seams(run: Run) -> bytes:

@@ -1,5 +1,6 @@
 """The loop keeps to absolute deadlines, leaves missed ones out, and stops the arm when a step fails."""
 
+import os
 import time
 
 import numpy as np
@@ -94,3 +95,13 @@ def test_sleep_until_never_wakes_early(ahead_ns):
     until_ns = time.monotonic_ns() + ahead_ns
     sleep_until(until_ns)
     assert time.monotonic_ns() >= until_ns
+
+
+def test_the_other_threads_are_raised_with_the_loop_and_lowered_after_it():
+    seen = []
+    loop = DeadlineLoop(100.0, lambda now_ns: seen.append(os.sched_getscheduler(os.getpid())))
+    run_until(loop, lambda: len(seen) >= 3)
+    if not loop.scheduler.startswith("fifo"):
+        pytest.skip("SCHED_FIFO is not allowed here")
+    assert seen[-1] & ~os.SCHED_RESET_ON_FORK == os.SCHED_FIFO
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
