@@ -216,7 +216,7 @@ class Demonstrator:
     def _is_high(self, q_rad: Float[ndarray, " J"], grip: Pose) -> bool:
         tip = self.kinematics.T_base_tip(q_rad).translation_m
         sideways = math.dist(tip[:2], grip.translation_m[:2])
-        return tip[2] > grip.translation_m[2] + HIGH_M or sideways < 1e-3
+        return bool(tip[2] > grip.translation_m[2] + HIGH_M or sideways < 1e-3)
 
     def _up(self, q_rad: Float[ndarray, " J"], phase: Phase, opening: float) -> Step:
         here = self.kinematics.T_base_tip(q_rad)

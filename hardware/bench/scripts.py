@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -25,6 +25,7 @@ ABOVE_M = 0.055
 """How far above the grip the arm comes before it goes down, and goes up after."""
 
 
+@runtime_checkable
 class Script(Protocol):
     """One task as steps. `T_tip_obj` is where the object really is in the gripper."""
 

@@ -64,7 +64,9 @@ class PegInsertion(Stateless):
 
     def props(self, rng: Generator) -> tuple[Prop, ...]:
         size_px = (96, 96)
-        picture = textures.as_rgb(np.array(RED) * (1 + 0.05 * textures.noise(rng, size_px, (6, 6), 3)[..., None]))
+        picture = textures.as_rgb(
+            np.array(RED, np.float32) * (1 + 0.05 * textures.noise(rng, size_px, (6, 6), 3)[..., None])
+        )
         half = (PEG_M[0] / 2, PEG_M[1] / 2, PEG_M[2] / 2)
         parts = (Part(shapes.plain_box(PEG_M), picture, 0.2),)
         return (Prop(self.object_name, PEG_M, parts, (Collider("box", half),), 0.034, (0.3, 0.005, 0.0001)),)

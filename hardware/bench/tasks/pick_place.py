@@ -76,7 +76,7 @@ class PickPlace(Stateless):
     def add_fixtures(self, world: mujoco.MjSpec) -> None:
         pose = self._T_base_tray
         tray = world.worldbody.add_body(name="tray", pos=pose.translation_m, quat=pose.quat_wxyz)
-        solid_box(tray, (TRAY_HALF_M, TRAY_HALF_M, FLOOR_M / 2), (0, 0, FLOOR_M / 2), BLUE, DRAWN_GROUP)
+        solid_box(tray, (TRAY_HALF_M, TRAY_HALF_M, FLOOR_M / 2), (0.0, 0.0, FLOOR_M / 2), BLUE, DRAWN_GROUP)
         for side in range(4):
             angle = side * math.pi / 2
             out = TRAY_HALF_M - WALL_M / 2
@@ -108,4 +108,4 @@ class PickPlace(Stateless):
         T_tray_block = self._T_base_tray.inverse() @ body_pose(data, self._block, self.object_name)
         x_m, y_m, z_m = T_tray_block.translation_m
         room_m = TRAY_HALF_M - WALL_M - BLOCK_M / 2 + 0.004
-        return max(abs(x_m), abs(y_m)) <= room_m and z_m <= FLOOR_M + 0.75 * BLOCK_M
+        return bool(max(abs(x_m), abs(y_m)) <= room_m and z_m <= FLOOR_M + 0.75 * BLOCK_M)

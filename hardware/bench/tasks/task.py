@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import mujoco
 import numpy as np
@@ -46,6 +46,7 @@ class Decal:
     rgba: tuple[float, float, float, float]
 
 
+@runtime_checkable
 class Task(Protocol):
     """One task for one arm in one model. `bind` first; `advance` after every physics step."""
 

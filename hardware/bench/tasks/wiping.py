@@ -76,7 +76,7 @@ class Wiping:
 
     def props(self, rng: Generator) -> tuple[Prop, ...]:
         pores = textures.noise(rng, (128, 128), (40, 40), 3)
-        picture = textures.as_rgb(np.array(YELLOW) * (1 + 0.14 * pores[..., None]))
+        picture = textures.as_rgb(np.array(YELLOW, np.float32) * (1 + 0.14 * pores[..., None]))
         half = (SPONGE_M[0] / 2, SPONGE_M[1] / 2, SPONGE_M[2] / 2)
         parts = (Part(shapes.plain_box(SPONGE_M), picture, 0.0),)
         return (Prop(self.object_name, SPONGE_M, parts, (Collider("box", half),), 0.018, (0.45, 0.005, 0.0001)),)
