@@ -1,0 +1,92 @@
+"""A splat in, the plane of its table out: the flat crust that covers most of the table's area.
+
+A trained splat is a sharp crust of opaque Gaussians with faint ones below it. Its rendered *depth* lies behind the
+crust (on our bench by centimetres, on the table); the opaque Gaussians' centres lie on it to half a millimetre.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from hardware.errors import BadInput
+from twin.object_asset import Plane
+from twin.splat import Splat
+
+REACH_M = 0.7
+"""The table is looked for this far round the world's origin, …"""
+STEP_M = 0.1
+"""… and this far above and below it: the board, or the arm's base, stands on it."""
+MOST_TILT_DEG = 12.0
+OPAQUE = 0.2
+BAND_M = 1.5e-3
+CELL_M = 0.02
+"""Planes are ranked by how many cells of this size they fill: a printed board is dense, a table is wide."""
+TRIES = 400
+FEWEST_CELLS = 12
+TUKEY_M = 2.5e-3
+
+
+def fit(splat: Splat, seed: int = 0) -> Plane:
+    """In the splat's world, whose z is roughly up. Raises `BadInput` where no plane fills 12 cells of 2 cm."""
+    points, weights = _candidates(splat)
+    best = _consensus(points, np.random.default_rng(seed))
+    if best is None:
+        raise BadInput(
+            f"no table within {REACH_M} m of the world's origin: no level plane of opaque Gaussians",
+            "the board must lie on the table that the objects stand on; is the twin trained and metric?",
+        )
+    normal, offset_m = _refined(points, weights, *best)
+    residual = np.abs(points @ normal - offset_m)
+    near = residual < 2 * BAND_M
+    return Plane(
+        normal=(float(normal[0]), float(normal[1]), float(normal[2])),
+        offset_m=float(offset_m),
+        spread_mm=float(1e3 * np.median(residual[near])) if near.any() else 0.0,
+    )
+
+
+def _candidates(splat: Splat) -> tuple[Float[ndarray, "N 3"], Float[ndarray, " N"]]:
+    """Opaque Gaussians near the origin, and their opacities."""
+    means = splat.means_m.astype(np.float64)
+    near = (np.linalg.norm(means[:, :2], axis=1) < REACH_M) & (np.abs(means[:, 2]) < STEP_M)
+    kept = near & (splat.opacities > OPAQUE)
+    return means[kept], splat.opacities[kept].astype(np.float64)
+
+
+def _consensus(points: Float[ndarray, "N 3"], rng: np.random.Generator) -> tuple[Float[ndarray, 3], float] | None:
+    """RANSAC: the plane through three points that fills most cells."""
+    best, most = None, FEWEST_CELLS - 1
+    if len(points) < 3:
+        return None
+    cells = np.floor(points[:, :2] / CELL_M).astype(np.int64)
+    cell = (cells[:, 0] + 100_000) * 1_000_000 + cells[:, 1]
+    for three in rng.integers(0, len(points), (TRIES, 3)):
+        normal = np.cross(points[three[1]] - points[three[0]], points[three[2]] - points[three[0]])
+        length = np.linalg.norm(normal)
+        if length < 1e-9:
+            continue
+        normal = normal / length * np.sign(normal[2] or 1.0)
+        if normal[2] < np.cos(np.radians(MOST_TILT_DEG)):
+            continue
+        offset_m = float(normal @ points[three[0]])
+        filled = len(np.unique(cell[np.abs(points @ normal - offset_m) < BAND_M]))
+        if filled > most:
+            best, most = (normal, offset_m), filled
+    return best
+
+
+def _refined(
+    points: Float[ndarray, "N 3"], weights: Float[ndarray, " N"], normal: Float[ndarray, 3], offset_m: float
+) -> tuple[Float[ndarray, 3], float]:
+    """Least squares of height over x and y, reweighted with Tukey's biweight: what lies off the plane has no say."""
+    slope = np.array([-normal[0] / normal[2], -normal[1] / normal[2], offset_m / normal[2]])
+    design = np.column_stack([points[:, :2], np.ones(len(points))])
+    for _ in range(20):
+        residual = points[:, 2] - design @ slope
+        share = np.clip(1 - (residual / TUKEY_M) ** 2, 0, None) ** 2 * weights
+        root = np.sqrt(share)
+        slope = np.linalg.lstsq(design * root[:, None], points[:, 2] * root, rcond=None)[0]
+    up = np.array([-slope[0], -slope[1], 1.0])
+    return up / np.linalg.norm(up), float(slope[2] / np.linalg.norm(up))
