@@ -52,8 +52,9 @@ class Splat:
         """Raises `BadInput` that names the first array and Gaussian with a NaN or infinity."""
         for field in fields(self):
             array = getattr(self, field.name)
-            bad = np.argwhere(~np.isfinite(array))
-            if len(bad):
+            finite = np.isfinite(array)
+            if not finite.all():
+                bad = np.argwhere(~finite)
                 raise BadInput(
                     f"{where}: {field.name}[{bad[0][0]}] is not finite "
                     f"({len(np.unique(bad[:, 0]))} of {len(self)} Gaussians affected)",

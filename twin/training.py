@@ -132,6 +132,10 @@ class Training:
         gradient = drawn.backward(loss.grad_rgb)
         self.step_count += 1
         self.parameters.step(gradient, self._sizes(share), self.step_count, self._noise_seed())
+        try:  # now, before it is copied, drawn or kept in a checkpoint
+            self.parameters.splat.require_finite()
+        except BadInput as error:
+            raise self._diverged(photo, error.problem) from error
         self.exposures.step(index, loss.grad_exposure, self.config.rates.exposure, self.config.exposure_weight)
         if self.step_count % len(self.photos) == 0:
             self.exposures.centre()

@@ -132,6 +132,15 @@ def test_a_run_that_diverges_says_so_and_names_the_photo(work: Path, tmp_path: P
     run = fresh(work, tmp_path, wild)
     with pytest.raises(Diverged, match=r"diverged at step \d+ on photo_\d+\.jpg.*\n.*lower the learning rates"):
         run.finish()
+    assert not (tmp_path / checkpoint.NAME).exists()  # else every later try would begin diverged
+
+
+def test_nothing_that_is_not_finite_is_drawn_copied_or_kept(work: Path, tmp_path: Path):
+    """A step that ends in an infinity is the last, even where a checkpoint, a score and a preview are due after it."""
+    wild = SHORT.but(rates=LearningRates(log_scales=1e4), score_every=1, checkpoint_every_s=0.0)
+    with pytest.raises(Diverged):
+        run(work, tmp_path / "run", wild)
+    assert not list((tmp_path / "run").iterdir())
 
 
 def test_different_exposures_are_told_from_the_scene(work: Path, tmp_path: Path):
