@@ -13,6 +13,8 @@ from hardware.node_graph import PACKAGE
 
 ROOT = Path(__file__).parents[1]
 PROFILE = Path("config/fastdds.xml")
+PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+"""Fast DDS 2, which Jazzy has, reads the first, and Fast DDS 3 the second; each ignores the other's in silence."""
 DOMAINS = range(1, 102)
 """Beyond 101 the ports reach those that Linux gives to others."""
 FIRST_PORT, PORTS_PER_DOMAIN = 7400, 250
@@ -66,5 +68,5 @@ def environment(logs: Path) -> dict[str, str]:
     values["RMW_IMPLEMENTATION"] = "rmw_fastrtps_cpp"
     xml = profile(folder)
     if xml is not None:
-        values["FASTDDS_DEFAULT_PROFILES_FILE"] = str(xml)
+        values |= dict.fromkeys(PROFILE_VARIABLES, str(xml))
     return values

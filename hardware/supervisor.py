@@ -6,7 +6,6 @@ executor hears at once through `hardware.lifeline` who is missing.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import json
 import os
@@ -30,7 +29,6 @@ STOP_S = 5.0
 """A process that has not ended by then is killed."""
 READY_S = 60.0
 FIRST_WAIT_S = 0.2
-NICENESS = -10
 TELL_PRIORITY = 40
 MINUTE_NS = 60_000_000_000
 SHUTTING_DOWN = "shutting down"
@@ -244,5 +242,4 @@ def _settle_child() -> None:
     allowed, a larger share of a busy machine than other programs have.
     """
     _LIBC.prctl(1, signal.SIGTERM)
-    with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
+    priority.prefer_process()

@@ -87,7 +87,7 @@ class ArmNode(LifecycleNode):
 
 
 def main() -> int:
-    return process.run(ArmNode)
+    return process.run(ArmNode, fifo=20)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from hardware import devices
 from hardware.ports import DeviceLost
-from tandem_nodes import diagnostics, images, parameters, process, qos
+from tandem_nodes import diagnostics, images, parameters, process, qos, stamps
 
 LONGEST_NAP_S = 0.004
 
@@ -29,7 +29,8 @@ class CameraNode(Node):
         self._images = self.create_publisher(Image, f"{self._name}/image_raw", qos.IMAGES)
         self._infos = self.create_publisher(CameraInfo, f"{self._name}/camera_info", qos.IMAGES)
         self._diagnostics = self.create_publisher(diagnostics.DiagnosticArray, diagnostics.TOPIC, qos.NEWEST)
-        self._published, self._latest_ns = 0, 0
+        self._newest = (0, 0)
+        """How many pictures were published, and the stamp of the last."""
         self._end = end
         self._closing = threading.Event()
         self.create_timer(1.0, self._diagnose)
@@ -57,12 +58,13 @@ class CameraNode(Node):
             self._images.publish(message)
             if self._model is not None:
                 self._infos.publish(images.camera_info(self._model, message))
-            self._published, self._latest_ns = self._published + 1, image.stamp_ns
+            self._newest = (self._newest[0] + 1, image.stamp_ns)
 
     def _diagnose(self) -> None:
-        age_s = (time.monotonic_ns() - self._latest_ns) * 1e-9
-        late = self._published > 0 and age_s > max(1.0, 3 / self._camera.rate_hz)
-        values = {"published": self._published, "age_s": f"{age_s:.3f}"}
+        published, newest_ns = self._newest
+        age_s = (time.monotonic_ns() - newest_ns) * 1e-9
+        late = published > 0 and age_s > max(1.0, 3 / self._camera.rate_hz)
+        values = {"published": published, "newest_ns": newest_ns + stamps.offset_ns(), "age_s": f"{age_s:.3f}"}
         problem = f"no picture for {age_s:.1f} s" if late else ""
         self._diagnostics.publish(diagnostics.message(f"camera {self._name}", values, problem))
 

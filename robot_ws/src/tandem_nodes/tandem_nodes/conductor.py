@@ -22,8 +22,7 @@ from tandem_nodes.arm_lifecycle import ArmLifecycle
 
 JUDGE_S = 0.05
 LOOK_AFTER_ARM_S = 0.5
-ACKNOWLEDGED = Duration(seconds=2)
-"""The longest wait for those who listen: the next stage must not overtake this one."""
+ACKNOWLEDGED = Duration(seconds=2)  # the next stage must not overtake this one
 
 
 class ConductorNode(Node):
@@ -52,8 +51,7 @@ class ConductorNode(Node):
         try:
             done = len(announcement.results(self._run))
             while not self._closing.is_set() and (self._episodes == 0 or done < self._episodes):
-                result = self._episode(done)
-                if result is not None:
+                if (result := self._episode(done)) is not None:
                     announcement.add_result(self._run, result)
                 done += 1
             self._announce("finished", done)
@@ -77,9 +75,8 @@ class ConductorNode(Node):
             if _since_s(looked_ns) > LOOK_AFTER_ARM_S:
                 looked_ns = time.monotonic_ns()
                 self._arm.reach("active")  # it may have come back from a crash
-        duration_s = _since_s(began_ns)
-        self._announce("judged", episode, success)
-        return EpisodeResult(episode=episode, success=success, duration_s=duration_s, began_ns=began_ns)
+        lasted_s = (self._announce("judged", episode, success) - began_ns) * 1e-9
+        return EpisodeResult(episode=episode, success=success, duration_s=lasted_s, began_ns=began_ns)
 
     def _announce(self, stage: Stage, episode: int, success: bool | None = None) -> int:
         """Returns when."""

@@ -89,7 +89,7 @@ class ExecutorNode(Node):
 
 
 def main() -> int:
-    return process.run(ExecutorNode)
+    return process.run(ExecutorNode, fifo=20)
 
 
 if __name__ == "__main__":

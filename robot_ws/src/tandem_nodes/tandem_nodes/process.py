@@ -13,7 +13,7 @@ import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
-from hardware import notify
+from hardware import notify, priority
 from hardware.errors import TandemError
 
 
@@ -25,8 +25,12 @@ class Process(Protocol):
         ...
 
 
-def run[N: Process](make: Callable[[Callable[[int], None]], N]) -> int:
-    """Makes the node and spins it until a signal, or until the node calls what `make` got with an exit code."""
+def run[N: Process](make: Callable[[Callable[[int], None]], N], fifo: int | None = None) -> int:
+    """Makes the node and spins it until a signal, or until the node calls what `make` got with an exit code.
+
+    `fifo`: real-time priority of the spinning thread, for a process whose control thread shares the interpreter's
+    lock with it: a thread that waits for its turn on a busy machine would keep the lock.
+    """
     logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s", stream=sys.stderr)
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     ending = threading.Event()
@@ -47,7 +51,7 @@ def run[N: Process](make: Callable[[Callable[[int], None]], N]) -> int:
         rclpy.try_shutdown()
         return error.exit_code
     executor.add_node(node)
-    spinning = threading.Thread(target=_spin, args=(executor, end), name="spin")
+    spinning = threading.Thread(target=_spin, args=(executor, end, fifo), name="spin")
     spinning.start()
     notify.ready()
     ending.wait()
@@ -59,7 +63,9 @@ def run[N: Process](make: Callable[[Callable[[int], None]], N]) -> int:
     return code
 
 
-def _spin(executor: SingleThreadedExecutor, end: Callable[[int], None]) -> None:
+def _spin(executor: SingleThreadedExecutor, end: Callable[[int], None], fifo: int | None) -> None:
+    if fifo is not None:
+        priority.hurry(fifo)
     try:
         executor.spin()
     except ExternalShutdownException:
