@@ -1,7 +1,6 @@
 """Executes the jaxtyping annotations of every module of ours, and keeps heavy libraries within two threads."""
 
 import os
-import re
 from pathlib import Path
 
 os.environ.setdefault("MUJOCO_GL", "egl")
@@ -45,9 +44,3 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.relative_to(tests).as_posix().startswith(ALONE):
             item.add_marker(pytest.mark.alone)
-
-
-def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
-    """No address of an object in a test's name: both processes of a run must collect the same names."""
-    text = repr(val)
-    return f"{argname}-{re.sub(' at 0x[0-9a-f]+', '', text)}" if " at 0x" in text and not callable(val) else None

@@ -1,5 +1,6 @@
 """A recording comes back as it was written, and each session gets it from its own beginning, by the clock."""
 
+import re
 import time
 
 import numpy as np
@@ -10,6 +11,12 @@ from hardware.errors import BadInput
 from hardware.messages import Observation
 from vla import exchange, replay
 from vla.replay import Recording, Replay
+
+
+def without_address(value: object) -> str:
+    """A test's name: the same in every process."""
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
+
 
 NAMES = ("a", "b")
 RECORDING = Recording(np.arange(20.0).reshape(10, 2), NAMES, rate_hz=10.0)
@@ -75,7 +82,7 @@ def test_an_episode_becomes_a_recording_at_its_own_rate():
         {"space": "elsewhere"},
         {"action_names": None},
     ],
-    ids=str,
+    ids=without_address,
 )
 def test_what_is_no_recording_is_refused(tmp_path, change):
     stored = {

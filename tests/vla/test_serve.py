@@ -228,7 +228,11 @@ def test_an_oversized_question_ends_its_connection_only():
         assert client.infer({"state": np.zeros(100)})["actions"].shape == (1, 100)
 
 
-@pytest.mark.parametrize("actions", [np.array([[np.nan]]), [[1.0]], None, np.array([[object()]])], ids=str)
+@pytest.mark.parametrize(
+    "actions",
+    [np.array([[np.nan]]), [[1.0]], None, np.array([[object()]])],
+    ids=["NaN", "a list", "nothing", "objects"],
+)
 def test_a_policy_that_gives_what_no_robot_should_get_is_reported(actions):
     class Broken:
         metadata: dict = {}
