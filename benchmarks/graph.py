@@ -68,7 +68,8 @@ def main() -> int:
 def one(profile: str, seconds: float) -> Delivery:
     """In a process of its own: ROS reads its environment once."""
     words = [sys.executable, __file__, "--one", profile, "--seconds", str(seconds)]
-    return Delivery(**json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout))
+    said = subprocess.run(words, check=True, capture_output=True, text=True).stdout
+    return Delivery(**json.loads(said.splitlines()[-1]))
 
 
 def measure(profile: str, seconds: float) -> Delivery:
@@ -77,7 +78,7 @@ def measure(profile: str, seconds: float) -> Delivery:
         cameras = cell_of(folder)
         environment = ros_environment.environment(folder / "logs")
         if profile == "default":
-            environment |= dict.fromkeys(ros_environment.PROFILE_VARIABLES, "")
+            environment = {k: v for k, v in environment.items() if k not in ros_environment.PROFILE_VARIABLES}
         os.environ.update(environment)
         priority.prefer_process()  # as any process of a cell
         sys.path.insert(0, str(ros_environment.package_folder()))
@@ -143,12 +144,12 @@ def counted(
 
 
 def cell_of(folder: Path) -> CellConfig:
-    """A cell whose cameras play a video of noise, which nothing can compress on its way."""
-    video = folder / "noise.avi"
+    """A cell whose cameras play a short video, quick to decode: the way through ROS is what is measured."""
+    video = folder / "ramp.avi"
     writer = cv2.VideoWriter(str(video), cv2.VideoWriter.fourcc(*"MJPG"), RATE_HZ, (WIDTH, HEIGHT))
-    rng = np.random.default_rng(0)
-    for _ in range(30):
-        writer.write(rng.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8))
+    ramp = np.tile(np.linspace(0, 255, WIDTH, dtype=np.uint8)[None, :, None], (HEIGHT, 1, 3))
+    for step in range(30):
+        writer.write(np.roll(ramp, 20 * step, axis=1))
     writer.release()
     size = {"width_px": WIDTH, "height_px": HEIGHT, "rate_hz": RATE_HZ}
     camera = {"kind": "opencv", "source": str(video), "loop": True, **size}
