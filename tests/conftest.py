@@ -1,4 +1,7 @@
-"""Executes the jaxtyping annotations of every module of ours, and keeps heavy libraries within two threads."""
+"""Executes the jaxtyping annotations of every module of ours, and keeps heavy libraries within two threads.
+
+Hypothesis measures no time here: on a busy machine its deadline of 200 ms fails tests that are right.
+"""
 
 import os
 from pathlib import Path
@@ -6,6 +9,7 @@ from pathlib import Path
 os.environ.setdefault("MUJOCO_GL", "egl")
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 
+import hypothesis
 import pytest
 from jaxtyping import install_import_hook
 
@@ -23,6 +27,8 @@ def typed_modules() -> list[str]:
 
 
 install_import_hook(typed_modules(), "beartype.beartype")
+hypothesis.settings.register_profile("tandem", deadline=None)
+hypothesis.settings.load_profile("tandem")
 
 ALONE = (
     "robot_ws/",
