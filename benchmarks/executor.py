@@ -140,6 +140,7 @@ def show(loops: list[dict], seams: list[dict]) -> None:
     table = Table(title=f"100 Hz control loop beside {BUSY} busy processes, ms")
     for column in (
         "scheduler",
+        "load",
         "ticks",
         "missed",
         "late p50",
@@ -155,7 +156,12 @@ def show(loops: list[dict], seams: list[dict]) -> None:
         figures = [f"{loop[key]:.3f}" for key in keys]
         met = "≤" if loop["late_p99_ms"] <= loop["asked_p99_ms"] else "MISSED ≤"
         table.add_row(
-            loop["scheduler"], str(loop["ticks"]), str(loop["missed"]), *figures, f"{met} {loop['asked_p99_ms']}"
+            loop["scheduler"],
+            str(loop["load_1min"]),
+            str(loop["ticks"]),
+            str(loop["missed"]),
+            *figures,
+            f"{met} {loop['asked_p99_ms']}",
         )
     console.print(table)
     table = Table(title="Seams: mean (worst) over all; worst joint of each; jerk at 100 Hz")

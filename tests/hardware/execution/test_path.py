@@ -58,6 +58,7 @@ def test_a_straight_column_never_leaves_the_range_of_its_rows():
     assert opening[25] == pytest.approx(0.5)  # half way from row 2 (1) to row 3 (0)
 
 
+@settings(deadline=None, max_examples=50)
 @given(moments(), st.floats(0.05, 1))
 def test_a_stop_leaves_smoothly_and_ends_at_rest(moment, duration_s):
     path = stop(moment, SECOND, duration_s)
@@ -79,6 +80,7 @@ def test_a_stop_by_hand():
     assert path.at(150_000_000).dq[0] == pytest.approx(0.5)
 
 
+@settings(deadline=None, max_examples=50)
 @given(moments(), moments(), st.floats(0.05, 1), st.sampled_from([0.1, 1.0, 100.0]))
 def test_a_join_leaves_from_the_moment_and_arrives_on_the_path(moment, goal, duration_s, speed):
     onto = line(goal.q, goal.dq, 2 * SECOND)
@@ -95,6 +97,7 @@ def test_a_join_leaves_from_the_moment_and_arrives_on_the_path(moment, goal, dur
         )  # 1 ns of the highest jerk
 
 
+@settings(deadline=None, max_examples=50)
 @given(moments(), st.floats(0.05, 1), st.sampled_from([0.1, 1.0]))
 def test_a_join_has_two_continuous_derivatives_where_its_pieces_meet(moment, duration_s, speed):
     path = joined(moment, line(np.zeros(2), np.zeros(2), 0), SECOND, duration_s, speed)

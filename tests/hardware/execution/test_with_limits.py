@@ -42,7 +42,7 @@ class Pipeline:
         return np.abs(np.array([sent.q_rad for sent in self.sent]) - self.cell.positions()).max()
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 2**32 - 1), st.booleans())
 def test_chunks_within_the_limits_are_followed_without_clipping(rig, seed, uneven):
     """Neighbouring chunks disagree by up to 30 mrad, rows jitter by 0.2 mrad, steps by 3 ms."""
@@ -115,7 +115,7 @@ def test_a_quick_stop_that_the_limits_stretch_ends_at_rest(rig, stop):
     assert line.worst() < 0.1
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.floats(-1.5, 1.5), st.floats(-1, 1), st.sampled_from([100.0, 300.0, 1000.0]))
 def test_the_limits_settle_on_a_motion_that_they_had_to_clip_and_do_not_ring_about_it(start, speed, jerk):
     limits = limiter(lower_rad=-9.0, upper_rad=9.0, jerk_rad_s3=jerk)
