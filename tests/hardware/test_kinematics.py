@@ -173,15 +173,10 @@ def test_the_limits_keep_the_gripper_off_the_table(so101: Kinematics) -> None:
         )
         for name, low, high in zip(so101.names, so101.lower_rad.tolist(), so101.upper_rad.tolist(), strict=True)
     )
-    limiter = Limiter(
-        LimitsConfig(joints=joints, table_height_m=0.0, least_clearance_m=0.0),
-        so101.tool_points_m,
-        so101.clearance_m,
-        so101.lever_m,
-    )
+    limiter = Limiter(LimitsConfig(joints=joints, table_height_m=0.0), so101.tool_points_m, lever_m=so101.lever_m)
     limiter.start(0, JointReading(0, so101.names, home))
     heights = []
-    for tick in range(1, 200):
+    for tick in range(1, 120):
         sent = limiter.filter(tick * 10_000_000, Request(so101.names, down))
         heights.append(so101.tool_points_m(sent.q_rad)[:, 2].min())
     assert min(heights) >= -1e-5

@@ -22,7 +22,7 @@ from hardware.bench.tasks.task import Decal, Layout, body_pose, layout_for, on_t
 from hardware.spatial import Pose
 
 SPONGE_M = (0.038, 0.06, 0.028)
-STAIN_HALF_M = (0.05, 0.034)
+STAIN_HALF_M = (0.05, 0.044)
 CELL_M = 0.004
 """The stain is judged in squares of this side."""
 CLEAN = 0.95
@@ -32,6 +32,8 @@ PRESSED_M = 0.002
 WIPING_M_S = 0.01
 RIM_M = 0.002
 """The outermost part of the sponge does not wipe."""
+EVERY_STEPS = 5
+"""In which the sponge moves some 2 mm."""
 INK = (0.2, 0.12, 0.3, 1.0)
 YELLOW = (214, 178, 60)
 HALF_TURN = (-math.pi / 3, math.pi / 3)
@@ -90,13 +92,16 @@ class Wiping:
 
     def bind(self, model: mujoco.MjModel) -> None:
         self._sponge = model.body(self.object_name).id
+        self._timestep_s = model.opt.timestep
         self._velocity_at = model.joint(self.object_name).dofadr[0]
 
     def begin(self) -> None:
         self._dirty = self._stain.copy()
 
     def advance(self, data: mujoco.MjData) -> None:
-        """Takes away what the sponge's lower side passes over."""
+        """Takes away what the sponge's lower side passes over; looks at every fifth step."""
+        if round(data.time / self._timestep_s) % EVERY_STEPS:
+            return
         centre = data.xpos[self._sponge]
         if centre[2] - SPONGE_M[2] / 2 > TABLE_Z_M + PRESSED_M + 0.002:
             return
