@@ -42,12 +42,16 @@ class Pipeline:
         return np.abs(np.array([sent.q_rad for sent in self.sent]) - self.cell.positions()).max()
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 2**32 - 1), st.booleans())
 def test_chunks_within_the_limits_are_followed_without_clipping(rig, seed, uneven):
-    """Neighbouring chunks disagree by up to 30 mrad, rows jitter by 0.2 mrad, steps by 3 ms."""
+    """Neighbouring chunks disagree by up to 60 mrad, rows jitter by 0.2 mrad, steps by 3 ms.
+
+    That commands up to 220 rad/s³; where such a jerk sets in, the limits' own steps need up to twice as much to stay on
+    it (at 300 rad/s³ and uneven steps they trail by 1 mrad for 20 steps).
+    """
     random = np.random.default_rng(seed)
-    line = Pipeline(rig(), limiter())
+    line = Pipeline(rig(), limiter(jerk_rad_s3=600.0))
     for _ in range(8):
         shift = random.uniform(-0.03, 0.03, 2)
 
