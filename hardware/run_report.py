@@ -9,6 +9,9 @@ from scipy.stats import binomtest
 
 from hardware import announcement
 from hardware.config import Config
+from hardware.errors import BadInput
+from hardware.execution.report import RunFigures, SeamFigures, cadence, seams
+from hardware.execution.run_log import read_run
 
 CONFIDENCE = 0.95
 
@@ -25,6 +28,8 @@ class RunReport(Config):
     deaths: dict[str, int]
     """How often each process died and was started again."""
     recorded_frames: int | None
+    control: RunFigures | None
+    """Cadence and seams of the executor; None: it ran for less than a second."""
 
     def table(self) -> str:
         rows = [("episodes", str(self.episodes))]
@@ -36,6 +41,12 @@ class RunReport(Config):
             rows.append(("mean duration", f"{self.mean_duration_s:.1f} s"))
         if self.recorded_frames is not None:
             rows.append(("recorded", f"{self.recorded_frames} frames"))
+        if self.control is not None:
+            pace = self.control.cadence
+            late = f"late p50 {pace.late_p50_ms:.2f} ms, p99 {pace.late_p99_ms:.2f} ms"
+            missed = f"{pace.missed} of {pace.steps} missed"
+            rows.append(("control loop", f"{pace.rate_hz:.0f} Hz, {pace.scheduler}: {late}, {missed}"))
+            rows += [(f"{seam.kind} seams", _said(seam)) for seam in self.control.seams]
         if self.deaths:
             rows.append(
                 ("died and came back", ", ".join(f"{name} {times}×" for name, times in self.deaths.items()))
@@ -63,6 +74,22 @@ def report(run: Path, store: Path | None) -> RunReport:
         mean_duration_s=sum(result.duration_s for result in results) / len(results) if results else None,
         deaths=deaths,
         recorded_frames=None if store is None else _frames(store),
+        control=_control(run),
+    )
+
+
+def _control(run: Path) -> RunFigures | None:
+    try:
+        log = read_run(run / "control")
+        return RunFigures(cadence=cadence(log), seams=seams(log))
+    except BadInput:
+        return None
+
+
+def _said(seam: SeamFigures) -> str:
+    return (
+        f"{seam.seams}: gap {seam.gap_median_rad:.4f} rad (max {seam.gap_max_rad:.4f}), "
+        f"jump ≤ {seam.position_jump_max_rad:.5f} rad, jerk {seam.jerk_median_rad_s3:.0f} rad/s³"
     )
 
 

@@ -85,6 +85,8 @@ def up(config: UpCell) -> int:
             supervisor.stop()
     summary = report(run, config.record)
     print(summary.table())
+    if config.record is not None:
+        print(f"to LeRobot: tandem data publish {config.record} {config.record}_lerobot")
     if config.json_file is not None:
         artefact.write_model(config.json_file, summary)
     return 0
