@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -29,6 +29,7 @@ AGREED = 0.55
 """A Gaussian whose centre falls into the mask in this share of the views that look at it is the object's."""
 
 
+@runtime_checkable
 class MaskProvider(Protocol):
     """Pluggable: a network that segments by a box (SAM and its kin) fits here."""
 

@@ -237,7 +237,7 @@ def footprint(asset: ObjectAsset, table: Plane) -> Float[ndarray, "N 2"]:
 
 
 def _buried(
-    points: Float[ndarray, "N 3"], heights: Float[ndarray, " N"], hole: Float[ndarray, "N 2"]
+    points: Float[ndarray, "N 3"], heights: Float[ndarray, " N"], hole: Float[ndarray, "M 2"]
 ) -> Bool[ndarray, " N"]:
     """What training left below and at the foot of an object, which nobody ever saw."""
     centre = hole.mean(0)
