@@ -1,0 +1,56 @@
+"""Between `running` and `judged` everything is recorded under the label of who acted; outside it nothing is."""
+
+from pathlib import Path
+
+import numpy as np
+
+from hardware import cell
+from hardware.announcement import Announcement
+from hardware.arm_loop import JointCommand
+from hardware.dataset.store import EpisodeStore
+from hardware.episode_writer import EpisodeWriter
+from hardware.ports import CameraImage, JointReading
+
+CELL = cell.load("bench")
+NAMES = CELL.limits.names
+STEP_NS = 10_000_000
+
+
+def record(writer: EpisodeWriter, steps: int, sources: list[str], start_ns: int = 0) -> int:
+    """A second hand of the cell: joints and commands at 100 Hz, pictures at 10 Hz."""
+    for step in range(1, steps + 1):
+        now_ns = start_ns + step * STEP_NS
+        writer.joints(JointReading(now_ns, NAMES, np.full(5, step * 0.01)), 0.5)
+        source = sources[(step - 1) * len(sources) // steps]
+        writer.sent(JointCommand(now_ns, NAMES, np.full(5, step * 0.01), None, 0.5, source))
+        if step % 10 == 1:
+            for camera in CELL.cameras:
+                writer.image(camera, CameraImage(now_ns, np.full((8, 8, 3), step % 256, np.uint8)))
+    return now_ns
+
+
+def test_a_correction_is_a_span_of_its_source_and_a_hold_belongs_to_who_was_in_control(tmp_path: Path) -> None:
+    chosen = CELL.but(policy={"kind": "server"})
+    writer = EpisodeWriter(chosen, tmp_path / "e")
+    now_ns = record(writer, 20, ["policy"])
+    assert not writer.is_recording
+    writer.announced(Announcement(stage="running", task="put it there", since_ns=now_ns))
+    now_ns = record(writer, 300, ["policy", "human", "hold"], now_ns)
+    writer.announced(Announcement(stage="judged", success=True))
+    record(writer, 20, ["policy"], now_ns)
+    [episode] = EpisodeStore.open(tmp_path / "e").episodes()
+    assert episode.manifest.task == "put it there"
+    assert episode.manifest.success is True
+    assert [span.source for span in episode.manifest.spans] == ["policy", "human"]
+    assert 55 <= len(episode) <= 61  # three seconds at 20 Hz
+    assert writer.written == 1
+
+
+def test_an_episode_that_is_cut_short_is_kept_without_a_label(tmp_path: Path) -> None:
+    writer = EpisodeWriter(CELL, tmp_path / "e")
+    writer.announced(Announcement(stage="running"))
+    record(writer, 100, ["scripted"])
+    writer.close()
+    [episode] = EpisodeStore.open(tmp_path / "e").episodes()
+    assert episode.manifest.success is None
+    assert len(episode) > 15
