@@ -16,7 +16,9 @@ from pydantic import Field, PositiveFloat
 
 from hardware import announcement, artefact, cell, ros_environment
 from hardware.announcement import EpisodeResult
+from hardware.bench.tasks.catalogue import open_task
 from hardware.cell import CellConfig
+from hardware.cell_devices import BenchArm
 from hardware.config import Config
 from hardware.errors import BadInput
 from hardware.node_graph import Occasion, graph
@@ -98,7 +100,9 @@ def resolve(config: UpCell) -> CellConfig:
     if config.policy is not None and config.policy != chosen.policy.kind:
         chosen = chosen.but(policy={"kind": config.policy})
     if config.task is not None and chosen.bench is not None:
-        chosen = chosen.but(bench=chosen.bench.model_dump() | {"task": config.task})
+        task = open_task(config.task, chosen.arm.model if isinstance(chosen.arm, BenchArm) else "so101")
+        bench = chosen.bench.model_dump() | {"task": config.task}
+        chosen = chosen.but(bench=bench, task=task.instruction, episode_s=task.time_limit_s)
     elif config.task is not None:
         chosen = chosen.but(task=config.task)
     if config.speed != 1.0:

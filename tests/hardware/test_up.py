@@ -18,11 +18,12 @@ def test_flags_change_the_cell_that_every_process_reads() -> None:
     cell = up.resolve(UpCell(cell="bench", task="wiping", policy="server"))
     assert cell.bench is not None
     assert (cell.bench.task, cell.policy.kind) == ("wiping", "server")
+    assert "wipe" in cell.task.lower()
     assert up.resolve(UpCell(cell="so101", task="fold the towel")).task == "fold the towel"
 
 
 def test_an_unknown_task_of_the_bench_is_refused() -> None:
-    with pytest.raises(ValueError, match="pick_place"):
+    with pytest.raises(BadInput, match="no task 'juggling' on the bench; have: pick_place"):
         up.resolve(UpCell(cell="bench", task="juggling"))
 
 
