@@ -143,6 +143,10 @@ class Plant:
         """The newest one, whether or not its picture can be had already."""
         return self._exposures[camera][-1] if self._exposures[camera] else None
 
+    def still(self) -> Exposure:
+        """The cell as it is now, belonging to no camera's series."""
+        return self._expose(0)
+
     def image(self, camera: CameraName) -> CameraImage | None:
         """The newest picture that the camera has finished, drawn now (10 … 20 ms). None before the first."""
         exposure = self.exposure(camera)
@@ -152,7 +156,7 @@ class Plant:
 
     def glance(self, camera: CameraName) -> UInt8[ndarray, "H W 3"]:
         """What the camera would see now, without latency; for reports and for comparing with a twin."""
-        return self._draw(camera, self._expose(0))
+        return self._draw(camera, self.still())
 
     def reset(self, start: TaskStart | None = None, seed: int | None = None) -> TaskStart:
         """A new episode: the arm at home with an open gripper, the object at `start` (drawn inside "id" if None)."""

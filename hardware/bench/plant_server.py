@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import queue
 import selectors
 import signal
 import socket
@@ -137,14 +138,25 @@ class PlantServer:
             threading.Thread(target=self._film, args=(name,), name=name, daemon=True) for name in self._pictures
         ]
         self._exposure_numbers: list[int] = []
-        self._drawing = threading.Lock()  # around making and freeing OpenGL contexts
+        self._opened: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()  # one entry for each camera
+        self._drawing = threading.Lock()  # around freeing OpenGL contexts
 
     def start(self) -> None:
+        """The cameras first: making an OpenGL context keeps the interpreter for seconds. Then the clock, then clients.
+
+        Raises `BadInput` when there is no OpenGL.
+        """
+        clients, *cameras = self._threads
+        for camera in cameras:
+            camera.start()
+            opened = self._opened.get()
+            if opened is not None:
+                self._stop.set()
+                raise opened
         self._anchor = time.monotonic_ns(), self.plant.now_ns
         self.plant.clock = self._stamp
         self._publish()
-        for thread in self._threads:
-            thread.start()
+        clients.start()
 
     def run(self, stop: threading.Event) -> None:
         """Keeps the cell's time in step with the clock until `stop` is set."""
@@ -200,8 +212,13 @@ class PlantServer:
     def _film(self, name: CameraName) -> None:
         """A camera's thread: draws each exposure and publishes it when the camera would have it ready."""
         settings = self.plant.config.cameras[name]
-        with self._drawing:
+        try:
             view = LiveCameraView(self.plant.cell, name, settings, self.config.seed)
+            view.rgb(self.plant.still())
+        except Exception as error:
+            self._opened.put(error)
+            return
+        self._opened.put(None)
         priority.hurry(CAMERA_PRIORITY)
         last = -1
         while not self._stop.is_set():
