@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +37,11 @@ COMMANDS: dict[str, dict[str, Command]] = {
         "info": Command("twin.bundle", "ShowInfo", "show", "what a bundle holds and how good it is"),
         "view": Command("twin.view", "ViewTwin", "view", "splats, cameras and mesh in the browser"),
         "render": Command("twin.render", "RenderTwin", "render", "pictures or a video along a camera path"),
-        "export": Command("twin.export.bundle", "ExportTwin", "export", "to nerfstudio, ply or spz"),
+        "export": Command("twin.export.bundle", "ExportTwin", "export", "to nerfstudio, ply, spz, mjcf or usd"),
+        "segment": Command(
+            "twin.segment", "SegmentTwin", "segment", "movable things out of the scene, holes closed"
+        ),
+        "contact": Command("twin.contact", "GiveContact", "give", "collision shapes, mass, friction; checked"),
         "eval": Command("twin.evaluate", "EvaluateTwin", "evaluate", "against held-out photos and known poses"),
     },
     "vla": {
@@ -89,6 +94,8 @@ COMMANDS: dict[str, dict[str, Command]] = {
 }
 
 EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141
+"""As a shell counts them: 128 + SIGINT, 128 + SIGPIPE."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -108,13 +115,19 @@ def main(arguments: list[str] | None = None) -> int:
         module = importlib.import_module(command.module)
         kind: type[BaseModel] = getattr(module, command.config)
         prog = f"tandem {words[0]} {words[1] if ONLY not in COMMANDS[words[0]] else ONLY}"
-        config = tyro.cli(kind, args=with_file(flags), prog=prog, description=kind.__doc__)
+        config = tyro.cli(kind, args=with_file(flags, kind), prog=prog, description=kind.__doc__)
         return getattr(module, command.function)(config)
     except TandemError as error:
         console.print(f"[bold red]{type(error).__name__}[/] {error.problem}", highlight=False, soft_wrap=True)
         if error.fix:
             console.print(f"  [bold]→[/] {error.fix}", highlight=False, soft_wrap=True)
         return error.exit_code
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - the reader (`| head`) has left
+        return EXIT_BROKEN_PIPE
+    except OSError as error:
+        console.print(f"[bold red]{type(error).__name__}[/] {error}", highlight=False, soft_wrap=True)
+        return BadInput.exit_code
     except KeyboardInterrupt:
         console.print("Stopped. What was finished is kept: the same command goes on from there.")
         return EXIT_INTERRUPTED
@@ -151,8 +164,12 @@ def find(words: list[str]) -> tuple[Command, list[str]]:
     return COMMANDS[room][verb], words[2:]
 
 
-def with_file(flags: list[str]) -> list[str]:
-    """Replaces `--config FILE` by the file's own flags, put first, so that the command line wins over them."""
+def with_file(flags: list[str], kind: type[BaseModel] | None = None) -> list[str]:
+    """Replaces `--config FILE` by the file's own flags, put first, so that the command line wins over them.
+
+    `kind`, where given, is the config that they are for: a key that it lacks is refused by name.
+    """
+    flags = [word for flag in flags for word in (flag.split("=", 1) if flag.startswith("--config=") else [flag])]
     if "--config" not in flags:
         return flags
     at = flags.index("--config")
@@ -165,6 +182,9 @@ def with_file(flags: list[str]) -> list[str]:
         raise BadInput(f"cannot read {file}: {error}") from error
     if not isinstance(values, dict):
         raise BadInput(f"{file} must hold 'flag: value' lines, not a {type(values).__name__}")
+    unknown = sorted({str(key).replace("-", "_") for key in values} - set(kind.model_fields if kind else values))
+    if kind is not None and unknown:
+        raise BadInput(f"{file}: no setting '{unknown[0]}'; have: {', '.join(kind.model_fields)}")
     return as_flags(values) + flags[:at] + flags[at + 2 :]
 
 

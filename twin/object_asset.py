@@ -23,6 +23,8 @@ from twin.manifest import read_twin
 OBJECTS, BACKGROUND, SUPPORTS, ROBOT = "objects", "background.ply", "supports.json", "robot.json"
 SCENE_XML, SCENE_USD, REPORT = "scene.xml", "scene.usda", "collision.json"
 ASSET, SPLAT, VISUAL, COLLISION = "object.json", "splat.ply", "visual.ply", "collision"
+MEMBERS = "members.npz"
+"""Which Gaussians of the scene are an object's, or the robot's."""
 NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 """Of objects: they become names in MJCF, USD and file systems."""
 

@@ -102,9 +102,9 @@ def _clusters(points: Float[ndarray, "N 3"]) -> list[Float[ndarray, "M 3"]]:
     filled = np.zeros(cell.max(0) + 1, bool)
     filled[tuple(cell.T)] = True
     label = np.empty(filled.shape, np.int32)
-    count = scipy.ndimage.label(filled, np.ones((3, 3, 3)), output=label)
+    scipy.ndimage.label(filled, np.ones((3, 3, 3)), output=label)
     of_point = label[tuple(cell.T)]
-    return [points[of_point == number] for number in range(1, count + 1)]
+    return [points[of_point == number] for number in range(1, int(label.max()) + 1)]
 
 
 def _round(cluster: Float[ndarray, "N 3"]) -> Box:

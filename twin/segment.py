@@ -22,8 +22,8 @@ from hardware import artefact
 from hardware.config import Config, read
 from hardware.errors import BadInput
 from hardware.spatial import Pose, rotation_from_rotvec
-from twin import hole_fill, mask, object_asset, outline, region, splat_ply, table_plane
-from twin.object_asset import ObjectAsset, Plane, Supports
+from twin import hole_fill, mask, object_asset, outline, region, robot_splat, splat_ply, table_plane
+from twin.object_asset import ObjectAsset, Plane, RobotAsset, Supports
 from twin.outline import Outline
 from twin.posed_images import PosedImages
 from twin.rasterise.choose import rasteriser
@@ -43,7 +43,6 @@ MARGIN_M = 3e-3
 TOUCH_M = 0.015
 """The lowest Gaussians of a thing that stands on the table reach at least this far down."""
 FEWEST = 12
-MEMBERS = "members.npz"
 
 
 class SegmentTwin(Config):
@@ -59,6 +58,9 @@ class SegmentTwin(Config):
     """A bundle of the same cell without the things: what it lacks needs no box."""
     masks: Literal["none", "grabcut"] = "none"
     """grabcut: photos decide which Gaussians in a box are the thing's. For boxes that hold other things, too."""
+    robot: Path | None = None
+    """A file with `model` (so101, panda), `T_world_base` (4×4) and `q_rad` by joint: the arm as it stood in the scan.
+    It leaves the background and becomes one splat per link."""
     least_opacity: Annotated[float, Field(ge=0, lt=1)] = OPAQUE
     """Of Gaussians that decide an outline."""
 
@@ -68,13 +70,19 @@ def segment(config: SegmentTwin) -> int:
     object_asset.require_metric(config.bundle)
     splat, posed = scene(config.bundle)
     table = table_plane.fit(splat)
-    boxes = asked(config, splat, table)
+    boxes = (
+        {} if config.robot and not (config.object or config.box or config.without) else asked(config, splat, table)
+    )
     assets = {}
     for name, box in boxes.items():
         asset, members = cut(config, splat, posed, table, name, box)
         assets[name] = asset
         write(config.bundle, splat, asset, members)
     artefact.write_model(config.bundle / object_asset.SUPPORTS, Supports(table=table))
+    if config.robot is not None:
+        given = read(RobotAsset, config.robot)
+        asset = robot_splat.take(config.bundle, splat, table, given.model, given.pose, given.q_rad)
+        log.info("the %s: %d links", given.model, len(asset.links))
     rebuild_background(config.bundle, splat, table)
     Console().print(_table(assets))
     return 0
@@ -187,7 +195,7 @@ def write(bundle: Path, splat: Splat, asset: ObjectAsset, members: Bool[ndarray,
     own = moved(splat.select(members), T_obj_world.rotation, T_obj_world.translation_m)
     with artefact.staged_folder(object_asset.folder(bundle, asset.name)) as folder:
         splat_ply.write(folder / asset.splat, own)
-        np.savez_compressed(folder / MEMBERS, index=np.flatnonzero(members), scene=fingerprint(splat))
+        np.savez_compressed(folder / object_asset.MEMBERS, index=np.flatnonzero(members), scene=fingerprint(splat))
         artefact.write_model(folder / object_asset.ASSET, asset)
 
 
@@ -204,7 +212,7 @@ def rebuild_background(bundle: Path, splat: Splat, table: Plane) -> None:
         hole = footprint(asset, table)
         holes.append(hole)
         kept[_buried(points, heights, hole)] = False
-    robot = bundle / "robot" / MEMBERS
+    robot = bundle / "robot" / object_asset.MEMBERS
     if robot.is_file():
         with np.load(robot) as arrays:
             kept[arrays["index"]] = False
@@ -217,7 +225,7 @@ def rebuild_background(bundle: Path, splat: Splat, table: Plane) -> None:
 
 def members_of(folder: Path, splat: Splat) -> ndarray:
     """Indices into the scene. Raises `BadInput` when the scene was built again since."""
-    with np.load(folder / MEMBERS) as arrays:
+    with np.load(folder / object_asset.MEMBERS) as arrays:
         index, scene_then = arrays["index"], str(arrays["scene"])
     if scene_then != fingerprint(splat):
         raise BadInput(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,7 +13,7 @@ from pydantic import Field
 from hardware import artefact
 from hardware.config import Config
 from hardware.errors import BadInput
-from twin import splat_ply
+from twin import object_asset, splat_ply
 from twin.export import nerfstudio, spz
 from twin.posed_images import SparsePoints
 from twin.render import scene
@@ -22,15 +23,16 @@ log = logging.getLogger(__name__)
 
 
 class ExportTwin(Config):
-    """A twin for other programs: a nerfstudio data set, a 3DGS .ply, or a small .spz for web and phone viewers."""
+    """A twin for other programs: nerfstudio, a 3DGS .ply, a small .spz for viewers, MuJoCo, OpenUSD."""
 
     bundle: tyro.conf.Positional[Path]
     """Folder that `tandem twin build` made."""
-    to: Literal["nerfstudio", "ply", "spz"]
+    to: Literal["nerfstudio", "ply", "spz", "mjcf", "usd"]
     """nerfstudio: photos, poses and points, to train on. ply: the Gaussians, a plain 3D Gaussian splatting PLY.
-    spz: the same in about a tenth of the size, with a little loss."""
+    spz: the same in about a tenth of the size, with a little loss. mjcf: a folder for MuJoCo (objects need
+    `tandem twin contact`). usd: one .usda with bodies, colliders and splats."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """A new or empty folder for nerfstudio, else a file."""
+    """A new or empty folder for nerfstudio and mjcf, else a file."""
     min_opacity: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Leave out Gaussians more transparent than this (ply, spz): smaller files, fewer floating specks."""
 
@@ -39,6 +41,10 @@ def export(config: ExportTwin) -> int:
     """Leaves a whole result or none. Raises `BadInput` for a bundle that lacks what is asked for."""
     if config.to == "nerfstudio":
         to_nerfstudio(config.bundle, config.output)
+    elif config.to == "mjcf":
+        to_mjcf(config.bundle, config.output)
+    elif config.to == "usd":
+        to_usd(config.bundle, config.output)
     else:
         to_file(config)
     return 0
@@ -59,6 +65,32 @@ def to_file(config: ExportTwin) -> None:
         artefact.write_bytes(config.output, spz.encode(kept, z_up=posed.world != "sfm"))
     size_mb = config.output.stat().st_size / 1e6
     log.info("%d of %d Gaussians, %.2f MB → %s", len(kept), len(splat), size_mb, config.output)
+
+
+def to_mjcf(bundle: Path, output: Path) -> None:
+    """scene.xml and the meshes that it names, so that the folder stands alone."""
+    from twin.export import mjcf
+
+    if output.is_file() or (output.is_dir() and any(output.iterdir())):
+        raise BadInput(f"{output} is there already and not empty", "give a new or empty folder")
+    mjcf.write(bundle)
+    with artefact.staged_folder(output) as folder:
+        shutil.copyfile(bundle / object_asset.SCENE_XML, folder / object_asset.SCENE_XML)
+        for file in (*bundle.glob("objects/*/collision/*.obj"), *bundle.glob(f"{mjcf.ROBOT_MESHES}/*")):
+            target = folder / file.relative_to(bundle)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target)
+    log.info("python -m mujoco.viewer --mjcf=%s", output / object_asset.SCENE_XML)
+
+
+def to_usd(bundle: Path, output: Path) -> None:
+    from twin.export import mjcf, usd
+
+    if output.suffix.lower() != ".usda":
+        raise BadInput(f"{output} does not end in .usda", f"-o {output.with_suffix('.usda')}")
+    mjcf.write(bundle)
+    usd.write(bundle, output)
+    log.info("%.1f MB, valid by all of usd-core's validators → %s", output.stat().st_size / 1e6, output)
 
 
 def solid(splat: Splat, min_opacity: float) -> Splat:

@@ -1,0 +1,90 @@
+"""One scene.usda that OpenUSD's own validators accept, whose numbers are the bundle's."""
+
+import numpy as np
+import pytest
+import small_contact
+from pxr import Usd, UsdGeom, UsdPhysics, UsdVol
+
+from hardware.errors import BadInput
+from twin import object_asset
+from twin.export import mjcf, usd
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory):
+    folder = small_contact.write(tmp_path_factory.mktemp("usd") / "twin", robot=True)
+    mjcf.write(folder)
+    assert usd.write(folder, folder / "scene.usda") == []
+    return usd.read_stage(folder / "scene.usda")
+
+
+def test_all_validators_of_usd_accept_it(stage):
+    assert usd.validated(stage) == []
+
+
+def test_the_stage_is_metric_and_z_up(stage):
+    assert UsdGeom.GetStageUpAxis(stage) == "Z"
+    assert UsdGeom.GetStageMetersPerUnit(stage) == 1.0
+    assert UsdPhysics.GetStageKilogramsPerUnit(stage) == 1.0
+    assert stage.GetDefaultPrim().GetPath() == "/World"
+
+
+def test_objects_are_rigid_bodies_where_the_bundle_has_them(stage):
+    brick = stage.GetPrimAtPath("/World/brick")
+    assert brick.HasAPI(UsdPhysics.RigidBodyAPI)
+    assert UsdPhysics.MassAPI(brick).GetMassAttr().Get() == pytest.approx(0.2)
+    T = np.array(UsdGeom.Xformable(brick).ComputeLocalToWorldTransform(Usd.TimeCode.Default())).T
+    np.testing.assert_allclose(T[:3, 3], [0.1, 0.05, -0.003 + 0.025], atol=1e-9)
+    cube = UsdGeom.Cube.Get(stage, "/World/brick/collision_0")
+    box = (
+        UsdGeom.BBoxCache(Usd.TimeCode.Default(), ["guide"]).ComputeLocalBound(cube.GetPrim()).ComputeAlignedRange()
+    )
+    np.testing.assert_allclose(box.GetSize(), (0.06, 0.04, 0.05), atol=1e-6)
+    assert stage.GetPrimAtPath("/World/wedge/collision_0").HasAPI(UsdPhysics.MeshCollisionAPI)
+
+
+def test_splats_keep_their_gaussians(stage):
+    field = UsdVol.ParticleField3DGaussianSplat.Get(stage, "/World/background")
+    positions = np.array(field.GetPositionsAttr().Get())
+    assert len(positions) == len(small_contact.small_objects.table())
+    np.testing.assert_allclose(positions[:, 2], -0.003, atol=1e-6)
+    assert field.GetRadianceSphericalHarmonicsDegreeAttr().Get() == 0
+    np.testing.assert_allclose(np.array(field.GetOpacitiesAttr().Get()), 0.9, atol=1e-5)
+
+
+def test_the_robot_is_an_articulation_with_its_hinges(stage):
+    assert stage.GetPrimAtPath("/World/robot").HasAPI(UsdPhysics.ArticulationRootAPI)
+    hinges = [prim for prim in stage.Traverse() if prim.IsA(UsdPhysics.RevoluteJoint)]
+    assert len(hinges) == 6
+    fixed = [prim for prim in stage.Traverse() if prim.IsA(UsdPhysics.FixedJoint)]
+    assert len(fixed) >= 1
+
+
+def test_cameras_look_where_the_scan_did(stage):
+    cameras = [prim for prim in stage.Traverse() if prim.IsA(UsdGeom.Camera)]
+    assert 1 <= len(cameras) <= usd.MOST_CAMERAS
+    camera = UsdGeom.Camera(cameras[0]).GetCamera(Usd.TimeCode.Default())
+    # f = 150 px of 160 px: 2 atan(80 / 150) = 56.15°
+    assert camera.GetFieldOfView(camera.FOVHorizontal) == pytest.approx(56.145, abs=0.01)
+
+
+def test_a_missing_layer_is_refused(tmp_path):
+    stage = Usd.Stage.CreateInMemory()
+    prim = stage.DefinePrim("/World", "Xform")
+    stage.SetDefaultPrim(prim)
+    UsdGeom.SetStageUpAxis(stage, "Z")
+    UsdGeom.SetStageMetersPerUnit(stage, 1.0)
+    prim.GetReferences().AddReference("./gone.usda")
+    stage.GetRootLayer().Export(str(tmp_path / "broken.usda"))
+    with pytest.raises(BadInput, match="lacks a layer"):
+        usd.read_stage(tmp_path / "broken.usda")
+    (tmp_path / "text.usda").write_text("no usd")
+    with pytest.raises(BadInput, match="cannot open"):
+        usd.read_stage(tmp_path / "text.usda")
+
+
+def test_objects_without_contact_are_refused(tmp_path):
+    folder = small_contact.write(tmp_path / "twin", contact=False)
+    with pytest.raises(BadInput, match="no contact yet"):
+        usd.write(folder, folder / "scene.usda")
+    assert not (folder / object_asset.SCENE_USD).exists()

@@ -1,0 +1,232 @@
+"""An object's surface in, the convex pieces that collide for it out: a primitive where one fits, else CoACD's.
+
+What the pieces stick out of the splat's surface is measured on its opaque Gaussians and taken off (`shrunk`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from hardware.errors import BadInput
+from twin.mesh import TriangleMesh, open3d
+from twin.object_asset import COLLISION, Convex, ObjectAsset
+from twin.object_surface import (
+    CRUST_OPACITY,
+    SKIN_SIGMAS,
+    outside_m,
+    outward,
+    require_volume,
+    signed_volume_m3,
+)
+from twin.outline import _outer_peak
+from twin.splat import Splat
+
+PRIMITIVE_FITS_M, FITS_SHARE = 5e-3, 0.9
+"""A primitive stands for a surface of which this share lies this near to it: carved edges are that soft."""
+SAMPLES = 3000
+CONCAVITY, MOST_PIECES = 0.05, 24
+TRIANGLES = 3000
+CRUST_M = 4e-3
+FOOT_M = 2e-3
+"""Corners of pieces this close above the foot are put on it: an uneven foot rocks."""
+LEAST_SHIFT_M = 2e-4
+SEEDED = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Collider:
+    """Convex pieces in the object's frame. `meshes` are closed: one per piece, primitives as triangles too."""
+
+    pieces: tuple[Convex, ...]
+    meshes: tuple[TriangleMesh, ...]
+
+    @property
+    def volume_m3(self) -> float:
+        return sum(signed_volume_m3(mesh) for mesh in self.meshes)
+
+    def outside_m(self, points: Float[ndarray, "N 3"]) -> Float[ndarray, " N"]:
+        """Signed distance to the union, negative inside."""
+        return np.min([outside_m(mesh, points) for mesh in self.meshes], axis=0)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Collision surface against the splat's, in mm: how far it sticks out, how far it stays behind."""
+
+    inflation_mm: float
+    holes_mm: float
+
+
+def collider(asset: ObjectAsset, surface: TriangleMesh, splat: Splat) -> Collider:
+    """Raises `BadInput` for a surface without volume."""
+    require_volume(surface, asset.name)
+    shape = primitive(asset, surface)
+    return shape if shape is not None else shrunk(decomposed(surface), splat)
+
+
+def primitive(asset: ObjectAsset, surface: TriangleMesh) -> Collider | None:
+    """The outline as a box or cylinder, where the surface agrees."""
+    if asset.footprint == "free":
+        return None
+    half = tuple(side / 2 for side in asset.size_m)
+    piece = Convex(kind="box", half_m=half) if asset.footprint == "box" else cylinder_piece(half[0], half[2])
+    shape = Collider((piece,), (as_mesh(piece),))
+    if not agrees(shape, surface):
+        return None
+    return shape
+
+
+def cylinder_piece(radius_m: float, half_height_m: float) -> Convex:
+    return Convex(kind="cylinder", half_m=(radius_m, half_height_m))
+
+
+def agrees(shape: Collider, surface: TriangleMesh) -> bool:
+    there = np.abs(shape.outside_m(samples(surface)))
+    back = np.abs(outside_m(surface, samples(shape.meshes[0])))
+    return bool(max(np.quantile(there, FITS_SHARE), np.quantile(back, FITS_SHARE)) < PRIMITIVE_FITS_M)
+
+
+def decomposed(surface: TriangleMesh) -> Collider:
+    """CoACD (Wei et al. 2022) of the surface with fewer triangles; the pieces' feet are flat."""
+    import coacd
+
+    light = surface.simplify_quadric_decimation(TRIANGLES)
+    vertices: Any = np.asarray(light.vertices)
+    triangles: Any = np.asarray(light.triangles)
+    coacd.set_log_level("error")
+    parts = coacd.run_coacd(
+        coacd.Mesh(vertices, triangles),
+        threshold=CONCAVITY,
+        max_convex_hull=MOST_PIECES,
+        resolution=1000,
+        mcts_nodes=12,
+        mcts_iterations=60,
+        max_ch_vertex=64,
+        seed=SEEDED,
+    )
+    foot_m = float(np.asarray(surface.vertices)[:, 2].min())
+    meshes = []
+    for corners, _ in parts:
+        points = np.array(corners, np.float64)
+        points[points[:, 2] < foot_m + FOOT_M, 2] = foot_m
+        mesh = hull(points)
+        if mesh is not None:
+            meshes.append(mesh)
+    if not meshes:
+        raise BadInput("the convex decomposition is empty", "look at the object's visual.ply")
+    return as_collider(meshes)
+
+
+def as_collider(meshes: Sequence[TriangleMesh]) -> Collider:
+    pieces = [Convex(kind="mesh", file=f"{COLLISION}/{number:03d}.obj") for number in range(len(meshes))]
+    return Collider(tuple(pieces), tuple(meshes))
+
+
+def hull(points: Float[ndarray, "N 3"]) -> TriangleMesh | None:
+    """Closed and outward; None for what is flat."""
+    o3d = open3d()
+
+    try:
+        mesh, _ = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(points)).compute_convex_hull()
+    except RuntimeError:  # qhull's, for flat input
+        return None
+    return outward(mesh) if abs(signed_volume_m3(mesh)) > 1e-9 else None
+
+
+def shrunk(shape: Collider, splat: Splat) -> Collider:
+    """Without what its pieces stick out of the splat's crust; the foot stays."""
+    excess_m = fit(shape, splat).inflation_mm / 1e3
+    if excess_m < LEAST_SHIFT_M:
+        return shape
+    foot_m = min(float(np.asarray(mesh.vertices)[:, 2].min()) for mesh in shape.meshes)
+    meshes = []
+    for mesh in shape.meshes:
+        points = np.asarray(mesh.vertices)
+        low, high = points.min(0), points.max(0)
+        middle, half = (low + high) / 2, (high - low) / 2
+        if low[2] < foot_m + 1e-6:
+            middle[2], half[2] = low[2], high[2] - low[2]
+        factor = np.maximum(half - excess_m, 0.5 * half) / np.maximum(half, 1e-9)
+        smaller = hull(middle + (points - middle) * factor)
+        if smaller is not None:
+            meshes.append(smaller)
+    return as_collider(meshes)
+
+
+def fit(shape: Collider, splat: Splat) -> Fit:
+    """On the opaque Gaussians, side by side (top and four flanks): where each side's crust lies off the pieces."""
+    means = splat.means_m.astype(np.float64)
+    foot_m = min(float(np.asarray(mesh.vertices)[:, 2].min()) for mesh in shape.meshes)
+    opaque = (splat.opacities > CRUST_OPACITY) & (means[:, 2] > foot_m + 5e-3)
+    points, weights = means[opaque], splat.opacities[opaque].astype(np.float64)
+    off_m = shape.outside_m(points) + SKIN_SIGMAS * np.minimum(splat.scales_m[opaque].min(1), 1.5e-3)
+    side = _sides(shape, points)
+    found = []
+    for number in range(5):
+        held = (side == number) & (np.abs(off_m) < CRUST_M)
+        if held.sum() >= 8:
+            found.append(_outer_peak(off_m[held], weights[held]))
+    if not found:
+        raise BadInput(
+            "no opaque Gaussians on the object's surface: nothing to measure the collision shape against"
+        )
+    return Fit(inflation_mm=1e3 * max(0.0, -min(found)), holes_mm=1e3 * max(0.0, *found, 0.0))
+
+
+def _sides(shape: Collider, points: Float[ndarray, "N 3"]) -> Float[ndarray, " N"] | ndarray:
+    """0 the top, 1 … 4 the flanks: by which face of the bounding box is nearest."""
+    corners = np.concatenate([np.asarray(mesh.vertices) for mesh in shape.meshes])
+    low, high = corners.min(0), corners.max(0)
+    gaps = np.stack(
+        [
+            high[2] - points[:, 2],
+            high[0] - points[:, 0],
+            points[:, 0] - low[0],
+            high[1] - points[:, 1],
+            points[:, 1] - low[1],
+        ]
+    )
+    return np.abs(gaps).argmin(0)
+
+
+def samples(mesh: TriangleMesh) -> Float[ndarray, "N 3"]:
+    open3d().utility.random.seed(SEEDED)
+    return np.asarray(mesh.sample_points_uniformly(SAMPLES).points)
+
+
+def as_mesh(piece: Convex) -> TriangleMesh:
+    """A primitive as closed triangles, in the object's frame."""
+    o3d = open3d()
+
+    if piece.kind == "box":
+        x, y, z = (2 * half for half in piece.half_m)
+        mesh = o3d.geometry.TriangleMesh.create_box(x, y, z)
+        mesh.translate((-x / 2, -y / 2, -z / 2))
+    elif piece.kind == "cylinder":
+        mesh = o3d.geometry.TriangleMesh.create_cylinder(piece.half_m[0], 2 * piece.half_m[1], 48, 4)
+    else:
+        raise ValueError("a mesh is a mesh already")
+    c, s = math.cos(piece.yaw_rad), math.sin(piece.yaw_rad)
+    mesh.rotate(np.array([[c, -s, 0], [s, c, 0], [0, 0, 1.0]]), (0, 0, 0))
+    mesh.translate(piece.at_m)
+    return outward(mesh)
+
+
+def write(folder: Path, shape: Collider) -> None:
+    """The mesh pieces as .obj files in an object's folder."""
+    for piece, mesh in zip(shape.pieces, shape.meshes, strict=True):
+        if piece.file is None:
+            continue
+        file = folder / piece.file
+        file.parent.mkdir(exist_ok=True)
+        rows = [f"v {x:.7f} {y:.7f} {z:.7f}" for x, y, z in np.asarray(mesh.vertices)]
+        rows += [f"f {a} {b} {c}" for a, b, c in np.asarray(mesh.triangles) + 1]
+        file.write_text("\n".join(rows) + "\n", encoding="ascii")

@@ -1,0 +1,180 @@
+"""`tandem twin contact`: a segmented bundle in; collision shapes, mass, friction, `scene.xml` and a report out."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from hardware import artefact, gate
+from hardware.config import Config
+from hardware.errors import BadInput
+from twin import (
+    collision,
+    collision_report,
+    materials,
+    mesh,
+    object_asset,
+    object_surface,
+    outline,
+    splat_ply,
+)
+from twin.collision_report import CollisionReport
+from twin.export import mjcf
+from twin.object_asset import ObjectAsset
+from twin.rasterise.choose import rasteriser
+from twin.render import scene
+from twin.splat import Splat
+from twin.splat_motion import moved
+
+log = logging.getLogger(__name__)
+
+
+class GiveContact(Config):
+    """Lets a twin's objects push back: surfaces, convex pieces, mass and friction, and how good they are."""
+
+    bundle: tyro.conf.Positional[Path]
+    """A bundle that `tandem twin segment` took objects from."""
+    material: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """NAME=MATERIAL of an object; without, it is taken for a packed carton."""
+    mass: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """NAME=KG, weighed; it wins over the material."""
+    friction: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """NAME=MU of the object on the table; it wins over the material."""
+    as_json: Annotated[bool, tyro.conf.arg(name="json")] = False
+    """Print the report as JSON."""
+
+
+def give(config: GiveContact) -> int:
+    """Everything is written, also where a gate fails; then `GateFailed` says which."""
+    object_asset.require_metric(config.bundle)
+    assets = object_asset.objects(config.bundle)
+    choices = parsed(config, [asset.name for asset in assets])
+    for asset in assets:
+        write(config.bundle, asset, *choices[asset.name])
+    mjcf.write(config.bundle)
+    report = collision_report.measure(config.bundle)
+    artefact.write_model(config.bundle / object_asset.REPORT, report)
+    if config.as_json:
+        print(json.dumps(report.model_dump(mode="json"), indent=2))
+    else:
+        Console().print(_table(report))
+    gate.check(report.gates)
+    return 0
+
+
+def parsed(config: GiveContact, names: list[str]) -> dict[str, tuple[str, float | None, float | None]]:
+    """(material, mass, friction) of every object. Raises `BadInput` for what is no NAME=VALUE of one of them."""
+    kinds, weighed, slides = (
+        _pairs(words, flag, names)
+        for words, flag in ((config.material, "material"), (config.mass, "mass"), (config.friction, "friction"))
+    )
+    for kind in kinds.values():
+        materials.material(kind)
+    return {
+        name: (
+            kinds.get(name, materials.DEFAULT),
+            _positive(weighed.get(name), "mass"),
+            _positive(slides.get(name), "friction"),
+        )
+        for name in names
+    }
+
+
+def _pairs(words: tuple[str, ...], flag: str, names: list[str]) -> dict[str, str]:
+    pairs = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or name not in names:
+            raise BadInput(f"--{flag} {word}: no object '{name}'; have: {', '.join(names)}", f"--{flag} NAME=VALUE")
+        pairs[name] = value
+    return pairs
+
+
+def _positive(text: str | None, flag: str) -> float | None:
+    if text is None:
+        return None
+    try:
+        value = float(text)
+    except ValueError as error:
+        raise BadInput(f"--{flag}: '{text}' is no number") from error
+    if not (np.isfinite(value) and value > 0):
+        raise BadInput(f"--{flag}: {text} is not above 0")
+    return value
+
+
+def write(bundle: Path, asset: ObjectAsset, kind: str, mass_kg: float | None, mu: float | None) -> ObjectAsset:
+    """Surface, pieces and numbers of one object into its folder."""
+    _, posed = scene(bundle)
+    folder = object_asset.folder(bundle, asset.name)
+    splat = splat_ply.read(folder / asset.splat)
+    surface = object_surface.reconstruct(rasteriser(), splat, asset, posed)
+    if asset.footprint != "cylinder" and collision.primitive(asset, surface) is None:
+        asset, surface, splat = recentred(asset, surface, splat)
+    shape = collision.collider(asset, surface, splat)
+    fitted = collision.fit(shape, splat)
+    volume_m3 = shape.volume_m3 if shape.pieces[0].kind != "mesh" else object_surface.signed_volume_m3(surface)
+    mass, friction = materials.mass(volume_m3, kind, mass_kg), materials.friction(kind, mu)
+    done = asset.but(
+        visual=object_asset.VISUAL,
+        collision=tuple(piece.model_dump() for piece in shape.pieces),
+        material=kind,
+        mass_kg=mass.value,
+        mass=mass.model_dump(),
+        friction=friction.value,
+        friction_known=friction.model_dump(),
+        volume_m3=volume_m3,
+        inflation_mm=fitted.inflation_mm,
+        holes_mm=fitted.holes_mm,
+        convex_count=len(shape.pieces),
+    )
+    mesh.write(folder / object_asset.VISUAL, surface)
+    if (folder / object_asset.COLLISION).exists():
+        shutil.rmtree(folder / object_asset.COLLISION)
+    collision.write(folder, shape)
+    splat_ply.write(folder / asset.splat, splat)
+    artefact.write_model(folder / object_asset.ASSET, done)
+    log.info("%s: %s, %d piece(s), %.3f kg", asset.name, shape.pieces[0].kind, len(shape.pieces), mass.value)
+    return done
+
+
+def recentred(
+    asset: ObjectAsset, surface: mesh.TriangleMesh, splat: Splat
+) -> tuple[ObjectAsset, mesh.TriangleMesh, Splat]:
+    """An outline that no shape fitted, read again from the carved surface: frame, surface and splat in it."""
+    o3d = mesh.open3d()
+
+    vertices = np.asarray(surface.vertices)
+    ones = np.ones(len(vertices))
+    flat = outline._rectangle(vertices[:, :2], ones)
+    foot_m, top_m = float(vertices[:, 2].min()), float(np.quantile(vertices[:, 2], 0.995))
+    T_old_new = np.eye(4)
+    c, s = np.cos(flat.yaw_rad), np.sin(flat.yaw_rad)
+    T_old_new[:2, :2] = [[c, -s], [s, c]]
+    T_old_new[:3, 3] = [*flat.centre_m, (foot_m + top_m) / 2]
+    back = np.linalg.inv(T_old_new)
+    surface.vertices = o3d.utility.Vector3dVector(vertices @ back[:3, :3].T + back[:3, 3])
+    T_world_obj = asset.pose.matrix @ T_old_new
+    size_m = (2 * flat.half_m[0], 2 * flat.half_m[1], top_m - foot_m)
+    placed = asset.but(
+        footprint="free", T_world_obj=tuple(tuple(row) for row in T_world_obj.tolist()), size_m=size_m
+    )
+    return placed, object_surface.outward(surface), moved(splat, back[:3, :3], back[:3, 3])
+
+
+def _table(report: CollisionReport) -> Table:
+    table = Table(
+        "object", "inflation, mm", "holes, mm", "pieces", "drift in 2 s, mm", "in the robot, mm", "mass, kg"
+    )
+    for row in report.objects:
+        deep = "no robot" if row.robot_penetration_mm is None else f"{row.robot_penetration_mm:.2f}"
+        numbers = f"{row.inflation_mm:.2f}", f"{row.holes_mm:.2f}", str(row.convex_count), f"{row.drift_mm:.3f}"
+        table.add_row(row.name, *numbers, deep, f"{row.mass_kg:.3f}")
+    return table
