@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +70,8 @@ def serve(config: ViewTwin) -> viser.ViserServer:
     splat, posed = scene(config.bundle)
     reach = Reach.of(posed, splat)
     try:
+        with socket.socket() as trial:  # viser waits for ever for a server that could not start
+            trial.bind((config.host, 0))
         server = viser.ViserServer(host=config.host, port=config.port, label="Tandem twin", verbose=False)
     except OSError as error:
         fix = "--host 127.0.0.1, or an address of this machine"
