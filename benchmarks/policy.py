@@ -145,7 +145,7 @@ def main() -> None:
         "LeRobot ACT": act(),
     }
     with torch.inference_mode():
-        results = timed(rows, 30 if chosen.quick else 300)
+        results = timed(rows, 12 if chosen.quick else 200)
     parameters = sum(parameter.numel() for parameter in policy.parameters())
     print(f"{machine.line()}, torch {torch.__version__}, {torch.get_num_threads()} threads")
     print(f"two {PX}² cameras, {HORIZON} × {ACTIONS} actions, TandemVLA of {parameters / 1e6:.1f} M parameters\n")

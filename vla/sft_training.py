@@ -154,7 +154,10 @@ class Training:
                 "train/learning_rate": learning_rate(self.config.optimisation, self.step_count - 1),
             }
         )
-        log.info("step %d: held-out loss %.3f, open-loop error %.4f", point.step, point.held_out_loss, self.best)
+        if self.accelerator.is_main_process:
+            log.info(
+                "step %d: held-out loss %.3f, open-loop error %.4f", point.step, score.loss, point.open_loop_error
+            )
         if better and self.accelerator.is_main_process:
             policy_file.save_policy(self.averaged, self.config.output / POLICY)
         return score
