@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel
 from rich.console import Console
 from rich.logging import RichHandler
+from rich.markup import escape
 
 from hardware.errors import BadInput, TandemError
 
@@ -118,15 +119,17 @@ def main(arguments: list[str] | None = None) -> int:
         config = tyro.cli(kind, args=with_file(flags, kind), prog=prog, description=kind.__doc__)
         return getattr(module, command.function)(config)
     except TandemError as error:
-        console.print(f"[bold red]{type(error).__name__}[/] {error.problem}", highlight=False, soft_wrap=True)
+        console.print(
+            f"[bold red]{type(error).__name__}[/] {escape(error.problem)}", highlight=False, soft_wrap=True
+        )
         if error.fix:
-            console.print(f"  [bold]→[/] {error.fix}", highlight=False, soft_wrap=True)
+            console.print(f"  [bold]→[/] {escape(error.fix)}", highlight=False, soft_wrap=True)
         return error.exit_code
     except BrokenPipeError:
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - the reader (`| head`) has left
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - the reader has left
         return EXIT_BROKEN_PIPE
     except OSError as error:
-        console.print(f"[bold red]{type(error).__name__}[/] {error}", highlight=False, soft_wrap=True)
+        console.print(f"[bold red]{type(error).__name__}[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         return BadInput.exit_code
     except KeyboardInterrupt:
         console.print("Stopped. What was finished is kept: the same command goes on from there.")

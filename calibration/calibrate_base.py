@@ -10,7 +10,7 @@ import numpy as np
 import tyro
 from jaxtyping import Float
 from numpy import ndarray
-from pydantic import Field
+from pydantic import Field, FiniteFloat
 from rich.console import Console
 from rich.table import Table
 
@@ -32,7 +32,7 @@ FLATTEST = 0.05
 class Touch(Config):
     corner: int
     """Id of the board's corner."""
-    tip_base_m: tuple[float, float, float]
+    tip_base_m: tuple[FiniteFloat, FiniteFloat, FiniteFloat]
     """Where the tool's tip was, in the base frame."""
 
 
@@ -51,7 +51,7 @@ class CalibrateBase(Config):
     board: Annotated[Board, Field(discriminator="kind")] = CharucoBoard()
     limit_mm: Annotated[float, Field(gt=0)] = 2.0
     """Largest distance of a touched corner from the print."""
-    json_file: Path | None = None
+    json_file: Annotated[Path | None, tyro.conf.arg(name="json")] = None
     """Also write the measurements here, whatever the gates say."""
 
 
@@ -76,12 +76,19 @@ def solve(board: Board, touches: tuple[Touch, ...], limit_mm: float) -> result.B
     """Each touch is also measured by the others (leave one out): that error is the one that is gated."""
     if len(touches) < FEWEST_TOUCHES:
         raise BadInput(f"{len(touches)} touched corners, {FEWEST_TOUCHES} or more are needed")
+    unknown = sorted({touch.corner for touch in touches} - set(board.corner_ids.tolist()))
+    if unknown:
+        raise BadInput(
+            f"no corner {unknown[0]} on this board; have: 0 … {len(board.corner_ids) - 1}",
+            "check the corner's number and --board",
+        )
     points = board.object_points([touch.corner for touch in touches])
     tips = np.array([touch.tip_base_m for touch in touches])
     spread = np.linalg.svd(points[:, :2] - points[:, :2].mean(0))[1]
-    if spread[1] < FLATTEST * spread[0]:
+    if spread[1] <= FLATTEST * spread[0]:
         raise BadInput(
-            "the touched corners lie on a line", "touch corners of two rows: the four outermost are best"
+            "the touched corners lie on a line, or are one",
+            "touch corners of two rows: the four outermost are best",
         )
     T = rigid(points, tips)
     left_out_mm = np.array([left_out(points, tips, k) for k in range(len(points))]) * 1000

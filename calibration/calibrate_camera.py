@@ -40,7 +40,7 @@ class CalibrateCamera(Config):
     """Between the board's normals in the two most different pictures."""
     focal_deviation_limit_percent: Annotated[float, Field(gt=0)] = 0.5
     """One standard deviation of the focal length."""
-    json_file: Path | None = None
+    json_file: Annotated[Path | None, tyro.conf.arg(name="json")] = None
     """Also write the measurements here, whatever the gates say."""
 
 

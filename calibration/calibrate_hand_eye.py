@@ -61,7 +61,7 @@ class CalibrateHandEye(Config):
     deviation_limit_mm: Annotated[float, Field(gt=0)] = 3.0
     """One standard deviation of the camera's place."""
     outlier_share_limit: Annotated[float, Field(ge=0, le=1)] = 0.25
-    json_file: Path | None = None
+    json_file: Annotated[Path | None, tyro.conf.arg(name="json")] = None
     """Also write the measurements here, whatever the gates say."""
 
 
@@ -104,10 +104,10 @@ def camera_of(file: Path) -> CameraModel:
 
 
 def one(folder: Path, number: int, sight: Sight, camera: CameraModel | None, board: Board) -> HandEyeView | None:
-    T_base_tool = Pose("base", "tool", np.array(sight.T_base_tool))
+    T_base_tool = pose_of(number, "base", "tool", sight.T_base_tool)
     if sight.T_cam_board is not None:
         name = f"view {number}" if sight.image is None else str(sight.image)
-        return HandEyeView(name, T_base_tool, Pose("cam", "board", np.array(sight.T_cam_board)))
+        return HandEyeView(name, T_base_tool, pose_of(number, "cam", "board", sight.T_cam_board))
     if sight.image is None:
         raise BadInput(f"view {number} has neither an image nor T_cam_board")
     if camera is None:
@@ -117,6 +117,17 @@ def one(folder: Path, number: int, sight: Sight, camera: CameraModel | None, boa
         return None
     T_cam_board, corners = board_pose(camera, board, found)
     return HandEyeView(str(sight.image), T_base_tool, T_cam_board, corners)
+
+
+def pose_of(number: int, parent: str, child: str, rows: result.Rows) -> Pose:
+    """Raises `BadInput` that names the view, for rows that are no rotation and translation."""
+    fix = "give the four rows of the matrix, metres; the last is 0 0 0 1"
+    if len(rows) != 4:
+        raise BadInput(f"view {number}: T_{parent}_{child} has {len(rows)} rows, not 4", fix)
+    try:
+        return Pose(parent, child, np.array(rows))
+    except ValueError as error:
+        raise BadInput(f"view {number}: {error}", fix) from error
 
 
 def board_pose(camera: CameraModel, board: Board, found: Detection) -> tuple[Pose, Corners]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from pathlib import Path
 from typing import Annotated, Literal
@@ -22,6 +23,7 @@ from hardware.gate import Gate, check
 log = logging.getLogger(__name__)
 
 COLUMNS = 8
+FORMAT = "CSV without a header: stamp_s, x_m, y_m, z_m, qx, qy, qz, qw"
 
 
 class CalibrateTime(Config):
@@ -40,7 +42,7 @@ class CalibrateTime(Config):
     widest_s: Annotated[float, Field(gt=0, le=60)] = 2.0
     """How far apart the clocks may be."""
     deviation_limit_s: Annotated[float, Field(gt=0)] = 0.01
-    json_file: Path | None = None
+    json_file: Annotated[Path | None, tyro.conf.arg(name="json")] = None
     """Also write the measurements here, whatever the gate says."""
 
 
@@ -81,11 +83,17 @@ def calibrate(config: CalibrateTime) -> int:
 def read_stream(file: Path) -> PoseStream:
     """Repeated stamps are dropped. Raises `BadInput` that names what is wrong with the file."""
     try:
-        table = np.loadtxt(file, delimiter=",", ndmin=2)
+        text = file.read_text(encoding="utf-8")
+        if not text.strip():
+            raise BadInput(f"{file} is empty", FORMAT)
+        table = np.loadtxt(io.StringIO(text), delimiter=",", ndmin=2)
     except (OSError, ValueError) as error:
-        raise BadInput(f"cannot read {file}: {error}", "CSV: stamp_s, x_m, y_m, z_m, qx, qy, qz, qw") from error
-    if table.shape[1] != COLUMNS or not np.isfinite(table).all():
-        raise BadInput(f"{file} must hold {COLUMNS} finite columns, has {table.shape[1]}")
+        raise BadInput(f"cannot read {file}: {error}", FORMAT) from error
+    if table.shape[1] != COLUMNS:
+        raise BadInput(f"{file} must hold {COLUMNS} columns, has {table.shape[1]}", FORMAT)
+    wrong = np.flatnonzero(~np.isfinite(table).all(axis=1) | ~table[:, 4:8].any(axis=1))
+    if len(wrong):
+        raise BadInput(f"{file}: row {wrong[0] + 1} is no pose (not finite, or a quaternion of zeros)", FORMAT)
     table = table[np.concatenate([[True], np.diff(table[:, 0]) > 0])]
     Ts = np.tile(np.eye(4), (len(table), 1, 1))
     Ts[:, :3, :3], Ts[:, :3, 3] = Rotation.from_quat(table[:, 4:8]).as_matrix(), table[:, 1:4]

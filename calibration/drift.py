@@ -30,7 +30,7 @@ class CheckCalibration(Config):
     """For hand-eye: a new views.json (five stops or more, the board lying where it likes)."""
     times: Annotated[float, Field(ge=1)] = 2.0
     """How many times worse than the stored held-out error is an alarm."""
-    json_file: Path | None = None
+    json_file: Annotated[Path | None, tyro.conf.arg(name="json")] = None
 
 
 class Measured(Config):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 from rich.console import Console
@@ -87,7 +88,7 @@ class ShowInfo(Config):
 
     bundle: tyro.conf.Positional[Path]
     """Folder that `tandem twin build` made."""
-    json_file: Path | None = None
+    json_file: Annotated[Path | None, tyro.conf.arg(name="json")] = None
     """Also write the manifest here."""
 
 

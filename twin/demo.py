@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 from pydantic import Field
@@ -55,7 +56,7 @@ class RunDemo(Config):
     photos: int = Field(default=60, ge=8)
     """How many photos the virtual phone takes."""
     seed: int = 0
-    json_file: Path | None = None
+    json_file: Annotated[Path | None, tyro.conf.arg(name="json")] = None
     """Also write the measurements here."""
 
 

@@ -11,7 +11,7 @@ import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import tyro
@@ -48,7 +48,7 @@ class EvaluateTwin(Config):
     reference: Path | None = None
     """truth.json of `tandem bench scan` (metres, board frame: no fit), or the cameras.json of a 3DGS model
     (arbitrary world: a similarity is fitted first). Without it only held-out photos are compared."""
-    json_file: Path | None = None
+    json_file: Annotated[Path | None, tyro.conf.arg(name="json")] = None
     """Also write the measurements here."""
 
 

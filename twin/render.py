@@ -94,6 +94,10 @@ def scene(bundle: Path) -> tuple[Splat, PosedImages]:
         raise BadInput(
             f"{bundle} holds no twin (no scene.ply in it)", "give the folder that `tandem twin build` made"
         )
+    if not (bundle / "cameras.json").is_file():
+        raise BadInput(
+            f"{bundle} is no whole twin (no cameras.json in it)", "run the same `tandem twin build` again"
+        )
     return splat_ply.read(bundle / "scene.ply"), read(PosedImages, bundle / "cameras.json")
 
 

@@ -63,3 +63,28 @@ def test_a_config_file_that_is_none_is_refused(tmp_path: Path, text: str) -> Non
 def test_a_room_with_one_verb_takes_its_words_at_once() -> None:
     command, words = tandem.find(["up", "bench", "--episodes", "3"])
     assert (command.module, words) == ("hardware.up", ["bench", "--episodes", "3"])
+
+
+@pytest.mark.parametrize("flags", [["--config", "FILE"], ["--config=FILE"]])
+def test_a_key_that_the_command_lacks_is_named(
+    tmp_path: Path, flags: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("photoss: 3\n")
+    words = [flag.replace("FILE", str(file)) for flag in flags]
+    assert tandem.main(["bench", "scan", str(tmp_path / "out"), *words]) == 2
+    assert "no setting 'photoss'; have: " in capsys.readouterr().err
+
+
+def test_an_output_that_cannot_be_written_is_no_traceback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert tandem.main(["calibrate", "board", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert str(tmp_path) in said
+    assert "Traceback" not in said
+
+
+def test_brackets_in_a_name_stay_in_the_message(capsys: pytest.CaptureFixture[str]) -> None:
+    assert tandem.main(["twin", "info", "scan[red]"]) == 2
+    assert "scan[red]" in capsys.readouterr().err
