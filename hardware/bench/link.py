@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from numpy import ndarray
 
 from hardware.bench import wire
@@ -58,7 +58,8 @@ class PlantLink:
 
     def __init__(self, name: str = "bench", wait_s: float = 5.0) -> None:
         self.address = wire.address_of(name)
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # around a request and its reply
+        self._memory = threading.Lock()  # around the shared blocks, so that a reading never waits for a reply
         self._socket: socket.socket | None = None
         self._blocks: dict[str, NewestBlock] = {}
         self._is_closed = False
@@ -91,8 +92,7 @@ class PlantLink:
 
     def reading(self) -> tuple[JointReading, float]:
         """The newest reading and the gripper's opening."""
-        block, joints = self._block("state"), len(self.info.names)
-        found = block.read()
+        joints, found = len(self.info.names), self._newest("state", after=0)
         if found is None:
             raise self._lost("it has not published a reading yet")
         _, stamp_ns, payload = found
@@ -107,12 +107,9 @@ class PlantLink:
 
     def image(self, camera: str, after: int = 0) -> tuple[int, CameraImage] | None:
         """(number, picture) of the newest picture if its number is above `after`. Numbers count from 1."""
-        block = self._block(camera)
-        if block.number <= after:
-            self._require_alive()
-            return None
-        found = block.read()
+        found = self._newest(camera, after)
         if found is None:
+            self._require_alive()
             return None
         model, _ = self.info.cameras[camera]
         number, stamp_ns, payload = found
@@ -174,9 +171,10 @@ class PlantLink:
         except BaseException:
             connection.close()
             raise
-        self._socket = connection
-        for descriptor, (name, payload_bytes) in zip(descriptors, hello["blocks"], strict=True):
-            self._blocks[name] = NewestBlock(descriptor, payload_bytes)
+        with self._memory:
+            for descriptor, (name, payload_bytes) in zip(descriptors, hello["blocks"], strict=True):
+                self._blocks[name] = NewestBlock(descriptor, payload_bytes)
+            self._socket = connection
         return _info(hello)
 
     def _ask(self, what: str, **values: Any) -> dict[str, Any]:
@@ -193,14 +191,16 @@ class PlantLink:
             raise ValueError(reply["refused"])
         return reply
 
-    def _block(self, name: str) -> NewestBlock:
-        with self._lock:
+    def _newest(self, name: str, after: int) -> tuple[int, int, UInt8[ndarray, " P"]] | None:
+        """(number, stamp_ns, payload) of a block, if its number is above `after`."""
+        with self._memory:
             if self._socket is None:
                 raise self._lost("the connection was lost before")
             if name not in self._blocks:
                 cameras = ", ".join(sorted(self._blocks.keys() - {"state"}))
                 raise KeyError(f"the plant has no camera '{name}'; have: {cameras}")
-            return self._blocks[name]
+            block = self._blocks[name]
+            return block.read() if block.number > after else None
 
     def _require_alive(self) -> None:
         """A dead plant's pictures simply stop, so its readings tell."""
@@ -216,9 +216,10 @@ class PlantLink:
 
     def _drop(self) -> None:
         self._drop_socket()
-        while self._blocks:
-            with contextlib.suppress(OSError, BufferError):
-                self._blocks.popitem()[1].close()
+        with self._memory:
+            while self._blocks:
+                with contextlib.suppress(OSError, BufferError):
+                    self._blocks.popitem()[1].close()
 
     def _drop_socket(self) -> None:
         if self._socket is not None:

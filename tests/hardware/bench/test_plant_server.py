@@ -189,17 +189,18 @@ def keep_reading(read: Callable[[], object]) -> None:
 
 
 def test_a_killed_plant_is_noticed_at_once_and_found_again_when_it_is_back(tmp_path: Path) -> None:
-    """kill -9: within 200 ms every driver raises DeviceLost; a new plant takes the dead one's socket over."""
+    """kill -9: once it has ended, drivers raise within 100 ms; a new plant takes the dead one's socket over."""
     address = tmp_path / "p.sock"
     process = start(address)
     link = PlantLink(str(address), wait_s=120.0)
     arm, camera = PlantArm(link), PlantCamera(link, "cam_front")
     arm.read()
     process.kill()
-    killed_s = time.monotonic()
+    process.wait(timeout=30)
+    ended_s = time.monotonic()
     with pytest.raises(DeviceLost, match="does not answer"):
         keep_reading(arm.read)
-    assert time.monotonic() - killed_s < 0.25
+    assert time.monotonic() - ended_s < 0.1
     with pytest.raises(DeviceLost):
         keep_reading(camera.read)
     with pytest.raises(DeviceLost, match="plant_server"):
