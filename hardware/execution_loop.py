@@ -18,7 +18,7 @@ from hardware.execution.run_log import RunLog, started
 from hardware.messages import ActionChunk
 from hardware.ports import JointReading
 
-QUICK_STOP_S = 0.06
+QUICK_STOP_S = 0.05
 """Of the commands. Servo, delay and the detection of what happened must fit into 0.2 s beside it."""
 
 

@@ -27,7 +27,7 @@ from hardware.node_graph import NodeSpec
 
 STOP_S = 5.0
 """A process that has not ended by then is killed."""
-READY_S = 60.0
+READY_S = 120.0
 FIRST_WAIT_S = 0.2
 TELL_PRIORITY = 40
 MINUTE_NS = 60_000_000_000
@@ -101,17 +101,19 @@ class Supervisor:
     def is_ready(self, name: str) -> bool:
         return self._all[name].is_ready
 
-    def start(self) -> None:
-        """All but the last tier at once after the first, then the last: it finds all others there.
+    def start(self, is_interrupted: Sequence[int] = ()) -> None:
+        """The first tier; then all others at once but the last, which finds everybody there.
 
-        Raises `CellFailed` when one is not ready after `READY_S`.
+        Returns early once `is_interrupted` holds anything. Raises `CellFailed` when one is not ready after `READY_S`.
         """
         tiers = sorted({one.spec.tier for one in self._all.values()})
         for wave in (tiers[:1], tiers[1:-1], tiers[1:][-1:]):
             names = [name for name, one in self._all.items() if one.spec.tier in wave]
             for name in names:
                 self._start(self._all[name])
-            self._wait_ready(names)
+            self._wait_ready(names, is_interrupted)
+            if is_interrupted:
+                return
 
     def poll(self, timeout_s: float) -> list[Event]:
         """What has happened, after waiting for it for `timeout_s` at most. Raises `CellFailed`."""
@@ -199,10 +201,10 @@ class Supervisor:
         one.process, one.pidfd = None, -1
         return code
 
-    def _wait_ready(self, names: Sequence[str]) -> None:
+    def _wait_ready(self, names: Sequence[str], is_interrupted: Sequence[int]) -> None:
         until = time.monotonic() + READY_S
         seen: list[Event] = []
-        while late := [name for name in names if not self._all[name].is_ready]:
+        while (late := [name for name in names if not self._all[name].is_ready]) and not is_interrupted:
             if time.monotonic() > until:
                 log = self._logs / f"{late[0]}.log"
                 raise CellFailed(f"'{late[0]}' is not ready after {READY_S:.0f} s: {last_words(log)}", f"see {log}")

@@ -81,7 +81,7 @@ def up(config: UpCell) -> int:
         supervisor = Supervisor(specs, run / "logs", Path(sockets), environment, resolved.max_restarts)
         log.info("%s: %s; logs in %s", resolved.name, ", ".join(spec.name for spec in specs), run / "logs")
         try:
-            supervisor.start()
+            supervisor.start(is_interrupted)
             watch(supervisor, run, config.episodes, is_interrupted)
         finally:
             supervisor.stop()

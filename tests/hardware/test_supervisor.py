@@ -86,6 +86,12 @@ def test_a_process_that_never_comes_up_fails_the_cell_with_its_last_words(make: 
         supervisor.start()
 
 
+def test_a_person_who_stops_while_it_starts_does_not_wait_for_the_rest(make: Callable[..., Supervisor]) -> None:
+    supervisor = make(spec("plant", "import time; time.sleep(60)", tier=0), spec("arm", tier=1))
+    supervisor.start(is_interrupted=[signal.SIGINT])
+    assert [(event.name, event.what) for event in supervisor.poll(0.0)] == [("plant", "started")]
+
+
 def test_a_process_that_must_not_be_restarted_ends_the_cell(make: Callable[..., Supervisor]) -> None:
     supervisor = make(spec("plant", is_restarted=False), spec("arm"))
     supervisor.start()

@@ -18,9 +18,9 @@ from vla import replay
 
 AT_REST_RAD_S = 0.05
 MOVES_RAD_S = 0.35
-FOLLOW_S = 60.0
-SWING_RAD, SWING_HZ = 0.5, 0.25
-"""Of the base's joint: 0.79 rad/s at its fastest."""
+FOLLOW_S = 120.0
+SWING_RAD, SWING_HZ = 0.4, 0.25
+"""Of the base's joint: 0.63 rad/s at its fastest."""
 
 
 class RunningCell:
@@ -118,8 +118,8 @@ class RunningCell:
 
 
 def swing() -> replay.Recording:
-    """A minute of the base's joint going to and fro."""
-    times_s = np.arange(60 * 20) / 20
+    """Ten minutes of the base's joint going to and fro."""
+    times_s = np.arange(600 * 20) / 20
     actions = np.tile([*SO101.home_rad, 1.0], (len(times_s), 1))
     actions[:, 0] += SWING_RAD * np.sin(2 * np.pi * SWING_HZ * times_s)
     return replay.Recording(actions, (*SO101.joints, cell.GRIPPER), 20.0)
