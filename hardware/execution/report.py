@@ -7,6 +7,7 @@ import html
 import io
 import json
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import tyro
@@ -57,7 +58,7 @@ class ReportCell(Config):
     """The run's folder (the one with run.json and ticks.bin, or one above it)."""
     output: Path | None = None
     """Where report.html and its pictures go; the run's folder if not given."""
-    json_file: Path | None = None
+    json_file: Annotated[Path | None, tyro.conf.arg(name="json")] = None
     """Also write the figures here."""
 
 
