@@ -1,4 +1,4 @@
-"""What every simulator of a twin takes and gives: starts and joint targets in, joint and object states and pictures out.
+"""What every simulator of a twin takes and gives: starts and joint targets in, states and pictures out.
 
 Numpy at the boundary, N environments at once, all poses in the robot's base frame (which is the bundle's world where
 the twin has no robot). The same starts and actions give the same states, however many environments and threads.
