@@ -47,6 +47,7 @@ COMMANDS: dict[str, dict[str, Command]] = {
     },
     "vla": {
         "sft": Command("vla.sft", "TrainPolicy", "sft", "demonstrations → a policy"),
+        "rft": Command("vla.rft", "ReinforcePolicy", "rft", "policy, demonstrations → better by process rewards"),
         "serve": Command(
             "vla.serve", "ServePolicy", "run", "a policy behind a websocket, as openpi's clients expect"
         ),

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from numpy import ndarray
 
-from vla.tandem_vla import TandemVLA
+from vla.policy import TokenPolicy
 from vla.windows import Windows
 
 BATCH = 64
@@ -31,7 +31,7 @@ class Score:
 
 
 @torch.no_grad()
-def score(policy: TandemVLA, windows: Windows, most: int) -> Score:
+def score(policy: TokenPolicy, windows: Windows, most: int) -> Score:
     """Open loop: each chunk is predicted from the demonstrated observation; steps past the end do not count."""
     count = 0
     sums: dict[str, float] = {}
@@ -67,7 +67,7 @@ class Trace:
 
 
 @torch.no_grad()
-def trace(policy: TandemVLA, windows: Windows, episode: int) -> Trace:
+def trace(policy: TokenPolicy, windows: Windows, episode: int) -> Trace:
     """Of the `episode`-th in the windows' list."""
     demonstrated = windows.episodes[episode].actions
     starts = range(0, len(demonstrated), policy.interface.horizon_steps)

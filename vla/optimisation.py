@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from hardware.errors import TandemError
 from vla.policy import Batch
-from vla.sft_config import Optimisation
+from vla.sft_config import Schedule
 from vla.tandem_vla import TandemVLA
 
 
@@ -36,7 +36,7 @@ class Learner(nn.Module):
         return losses.total
 
 
-def adamw(policy: TandemVLA, settings: Optimisation) -> torch.optim.AdamW:
+def adamw(policy: nn.Module, settings: Schedule) -> torch.optim.AdamW:
     """Weights decay, biases, norms and embeddings of places do not; an unfrozen encoder learns more slowly."""
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in policy.named_parameters():
@@ -54,7 +54,7 @@ def adamw(policy: TandemVLA, settings: Optimisation) -> torch.optim.AdamW:
     return torch.optim.AdamW(described, lr=settings.learning_rate, betas=(0.9, 0.95))
 
 
-def learning_rate(settings: Optimisation, step: int) -> float:
+def learning_rate(settings: Schedule, step: int) -> float:
     """Of step 0 … steps − 1: linear up, then a cosine down to `last_share`."""
     if step < settings.warmup_steps:
         return settings.learning_rate * (step + 1) / settings.warmup_steps

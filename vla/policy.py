@@ -15,6 +15,7 @@ from torch import Tensor
 from hardware.config import Config
 from hardware.errors import BadInput
 from hardware.messages import ActionChunk, ActionSpace, Observation
+from vla.normalise import Normaliser
 
 GRIPPER = "gripper"
 """The state column of `Observation.gripper_open`, and the last action's name; all other columns are joints."""
@@ -132,6 +133,15 @@ class Policy(Protocol):
 @runtime_checkable
 class TokenPolicy(Policy, Protocol):
     """A policy that also speaks in tokens: what LifeLong-RFT needs."""
+
+    @property
+    def actions(self) -> Normaliser:
+        """Physical actions ↔ about ±1, in which chunks are compared. Takes the datasets' names that `act` takes."""
+        ...
+
+    def cut(self, tokens: Int[Tensor, "R L"]) -> list[list[int]]:
+        """Rows of `Samples.tokens` up to their end marks, which are left out; one that never ended stays whole."""
+        ...
 
     def sample(self, observations: ObservationBatch, n: int, temperature: float, seed: int) -> Samples:
         """n chunks per observation, drawn on-policy with a KV cache. Without gradients."""

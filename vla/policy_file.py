@@ -30,14 +30,19 @@ def save_policy(policy: TandemVLA, folder: Path) -> None:
 
 def load_policy(folder: Path, device: str | torch.device = "cpu") -> TandemVLA:
     """Raises `BadInput` for a folder of another version, or one whose parts do not fit each other."""
-    require_version(folder)
-    policy = TandemVLA(configs.read(TandemConfig, folder / CONFIG), fast_tokens.load(folder / TOKENS))
+    policy = TandemVLA(read_config(folder), fast_tokens.load(folder / TOKENS))
     try:
         stored = load_file(folder / WEIGHTS)
     except (OSError, SafetensorError) as error:
         raise BadInput(f"cannot read {folder / WEIGHTS}: {error}", "copy the policy's folder again") from error
     restore(policy, stored, str(folder))
     return policy.to(device).eval()
+
+
+def read_config(folder: Path) -> TandemConfig:
+    """What a stored policy is, without its weights. Raises `BadInput` for another version."""
+    require_version(folder)
+    return configs.read(TandemConfig, folder / CONFIG)
 
 
 def weights(policy: TandemVLA) -> dict[str, Tensor]:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
+import tyro
 from jaxtyping import Bool, Float
 from numpy import ndarray
 from pydantic import Field, NonNegativeFloat
@@ -32,8 +33,8 @@ class RewardWeights(Config):
     """Share of QACR beside CTAR."""
     fcr: NonNegativeFloat = 0.1
     """λ, the weight of FCR."""
-    without: tuple[Component, ...] = ()
-    """Ablation: components to leave out."""
+    without: Annotated[tuple[Component, ...], tyro.conf.arg(prefix_name=False)] = ()
+    """Leave rewards out, to see what they are worth: --without ctar."""
 
 
 @dataclass(frozen=True, eq=False)

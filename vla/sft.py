@@ -2,40 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
-import os
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from accelerate import Accelerator
 
-from hardware import artefact
 from hardware.errors import BadInput
-from vla import demonstrations, fast_tokens, held_out, policy_file, sft_report
+from vla import continued, demonstrations, fast_tokens, held_out, policy_file, sft_report
 from vla.demonstrations import Demonstrations
 from vla.encoders import ImageEncoder
 from vla.fast_tokens import FastTokens
 from vla.normalise import DatasetQuantiles, Normaliser, quantiles
 from vla.policy import Interface
 from vla.prepared import Preparation, PreparedEpisode
+from vla.run_folder import POLICY, REPORT, chosen_device, fingerprint, git_hash, require_output, write_run
 from vla.sft_config import TrainPolicy
-from vla.sft_training import POLICY, Material, Training
+from vla.sft_training import Material, Training
 from vla.tandem_vla import TandemConfig, TandemVLA
 from vla.windows import Draws, Windows
 
 log = logging.getLogger(__name__)
 
-ROOT = Path(__file__).parents[1]
-RUN, REPORT = "run.json", "report.html"
 MOST_FITTED_CHUNKS = 20_000
 """FAST is fitted on this many chunks, evenly spread over the training episodes."""
-FREE_TO_CHANGE = {"checkpoint_every_s": 0, "threads": None, "output": Path()}
-"""Settings that change nothing in what is learned."""
 
 
 def sft(config: TrainPolicy) -> int:
@@ -60,6 +51,7 @@ def opened(folders: Sequence[Path]) -> list[Demonstrations]:
 def start(config: TrainPolicy, mixture: Sequence[Demonstrations]) -> Training:
     """A run at its first step, or where its checkpoint left it. Raises `BadInput` for data it cannot learn from."""
     accelerator = accelerator_of(config)
+    config = continued.settings(config)
     interface = interface_of(config, mixture)
     require_output(config)
     encoder = ImageEncoder(config.architecture.image_px).to(accelerator.device)
@@ -85,12 +77,7 @@ def start(config: TrainPolicy, mixture: Sequence[Demonstrations]) -> Training:
 
 def accelerator_of(config: TrainPolicy) -> Accelerator:
     """bf16 on a GPU. Several GPUs: start the same command by `accelerate launch -m tandem vla sft …`."""
-    if config.device not in ("auto", "cpu", "cuda"):
-        raise BadInput(f"no device '{config.device}'; have: auto, cpu, cuda")
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise BadInput("there is no CUDA device", "train with --device cpu")
-    torch.set_num_threads(config.threads or len(os.sched_getaffinity(0)))
-    on_gpu = config.device != "cpu" and torch.cuda.is_available()
+    on_gpu = chosen_device(config).type == "cuda"
     return Accelerator(cpu=not on_gpu, mixed_precision="bf16" if on_gpu else "no")
 
 
@@ -145,6 +132,8 @@ def new_policy(config: TrainPolicy, interface: Interface, windows: Windows) -> T
             state=quantiles(np.concatenate([episode.state for episode in of_dataset]), interface.state_names),
             action=quantiles(np.concatenate([episode.actions for episode in of_dataset]), interface.action_names),
         )
+    if config.start_from is not None:
+        return continued.policy(config.start_from, interface, normalisation)
     settings = TandemConfig(
         interface=interface,
         normalisation=normalisation,
@@ -171,60 +160,6 @@ def tokens_of(config: TrainPolicy, chunks: np.ndarray) -> FastTokens:
     if config.fast is not None:
         return fast_tokens.load_universal(config.fast, chunks.shape[1], chunks.shape[2])
     return fast_tokens.fit(chunks, config.fast_scale, config.fast_vocabulary)
-
-
-# ── the run folder ──────────────────────────────────────────────────────────────────────────────────────────
-
-
-def require_output(config: TrainPolicy) -> None:
-    """A folder of another run, or of something else, is not written into."""
-    file = config.output / RUN
-    if config.output.exists() and not config.output.is_dir():
-        raise BadInput(f"{config.output} is a file", "give a folder: -o runs/my_policy")
-    if not file.exists():
-        if config.output.exists() and any(config.output.iterdir()):
-            raise BadInput(f"{config.output} holds something that is no training run", "give a new folder")
-        return
-    before = json.loads(file.read_text(encoding="utf-8"))["config"]
-    now = json.loads(config.model_dump_json())
-    changed = [key for key in now if key not in FREE_TO_CHANGE and before.get(key) != now[key]]
-    if changed:
-        raise BadInput(
-            f"{config.output} is a run with other settings: {', '.join(changed)}",
-            "repeat its settings to go on with it, or give a new folder",
-        )
-
-
-def write_run(config: TrainPolicy, interface: Interface) -> None:
-    run = {
-        "config": json.loads(config.model_dump_json()),
-        "interface": json.loads(interface.model_dump_json()),
-        "seed": config.seed,
-        "git": git_hash(),
-        "torch": torch.__version__,
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() and config.device != "cpu" else "cpu",
-    }
-    artefact.write_text(config.output / RUN, json.dumps(run, indent=2) + "\n")
-
-
-def git_hash() -> str | None:
-    """Of the checkout that this code runs from."""
-    words = ("git", "describe", "--always", "--dirty=+", "--abbrev=40", "--exclude=*")
-    try:
-        return subprocess.run(
-            words, cwd=ROOT, capture_output=True, text=True, timeout=20, check=True
-        ).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return None
-
-
-def fingerprint(config: TrainPolicy, episodes: Sequence[PreparedEpisode]) -> str:
-    """Of the settings that matter and the numbers of the data."""
-    digest = hashlib.sha256(config.but(**FREE_TO_CHANGE).model_dump_json().encode())
-    for episode in episodes:
-        digest.update(f"{episode.dataset}/{episode.number}/{episode.instruction}".encode())
-        digest.update(np.ascontiguousarray(episode.actions).data)
-    return digest.hexdigest()
 
 
 def write_report(run: Training) -> None:

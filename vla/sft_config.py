@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import tyro
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -13,9 +13,10 @@ from hardware.messages import ActionSpace
 from vla.augmentation import Augmentation
 from vla.backbone import Architecture
 from vla.fast_tokens import SCALE, VOCABULARY
+from vla.run_folder import TrainingRun
 
 
-class Optimisation(Config):
+class Schedule(Config):
     """AdamW with a warm-up and a cosine."""
 
     steps: PositiveInt = 2000
@@ -29,6 +30,11 @@ class Optimisation(Config):
     warmup_steps: NonNegativeInt = 100
     weight_decay: NonNegativeFloat = 1e-3
     clip_norm: PositiveFloat = 1.0
+
+
+class Optimisation(Schedule):
+    """The same, with averaged weights."""
+
     ema: float = Field(default=0.995, ge=0, lt=1)
     """Decay of the averaged weights, which are what is evaluated and kept."""
 
@@ -44,13 +50,13 @@ class Evaluation(Config):
     """Evaluations without a better open-loop error before training stops; 0: never."""
 
 
-class TrainPolicy(Config):
+class TrainPolicy(TrainingRun):
     """Demonstrations → a TandemVLA policy. The same command goes on after a stop, exactly as if there had been none."""
 
     data: tyro.conf.Positional[tuple[Path, ...]] = Field(min_length=1)
     """LeRobot v3 datasets or episode stores, all with the same cameras, rate and counts of joints."""
-    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """Run folder: policy/, report.html, tensorboard/, run.json, work/."""
+    start_from: Path | None = None
+    """Go on with this policy: its chunks, tokens, ranges and architecture are kept, whatever is said here."""
     weights: tuple[NonNegativeFloat, ...] = ()
     """How often each dataset is drawn from, e.g. 1 1 for half real, half twin. Empty: by its number of frames."""
     cameras: tuple[str, ...] = ()
@@ -76,9 +82,3 @@ class TrainPolicy(Config):
     augmentation: Augmentation = Augmentation()
     optimisation: Optimisation = Optimisation()
     evaluation: Evaluation = Evaluation()
-    seed: int = 0
-    device: str = "auto"
-    """auto: a CUDA device if there is one."""
-    threads: PositiveInt | None = None
-    """Of the processor. None: the cores this process may use."""
-    checkpoint_every_s: NonNegativeFloat = 60.0

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import html
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from hardware import artefact
+from vla import report_page
 from vla.fast_tokens import FastReport
 from vla.held_out import Score, Trace
 from vla.policy import Interface
+from vla.report_page import picture, table
 from vla.training_state import Point
 
-STYLE = """body{font:16px system-ui;max-width:60rem;margin:2rem auto;padding:0 1rem}
-td,th{padding:.2rem .8rem;text-align:left}img{max-width:100%}"""
 MOST_COLUMNS = 3
 
 
@@ -33,18 +29,16 @@ def write(
     """`facts` is a table of what was run, in words."""
     errors = zip(interface.action_names, score.error_by_action.tolist(), strict=True)
     parts = [
-        "<!doctype html><meta charset=utf-8><title>SFT</title>",
-        f"<style>{STYLE}</style><h1>Supervised fine-tuning</h1>",
-        _table(facts),
+        table(facts),
         "<h2>Learning</h2>",
-        _picture(learning(curve)) if curve else "<p>No evaluation was made.</p>",
+        picture(learning(curve)) if curve else "<p>No evaluation was made.</p>",
         "<h2>Open loop, one held-out episode</h2>",
         "<p>Chunks predicted one behind the other from demonstrated observations.</p>",
-        _picture(open_loop(trace, interface.action_names)),
+        picture(open_loop(trace, interface.action_names)),
         "<h2>Mean absolute action error</h2>",
-        _table([(name, f"{value:.4g}") for name, value in errors]),
+        table([(name, f"{value:.4g}") for name, value in errors]),
         "<h2>Action tokens</h2>",
-        _table(
+        table(
             [
                 ("tokens per chunk", f"{tokens.tokens_mean:.1f} (at most {tokens.tokens_most})"),
                 ("compression", f"{tokens.values_per_token:.1f} values per token"),
@@ -54,7 +48,7 @@ def write(
             ]
         ),
     ]
-    artefact.write_text(file, "\n".join(parts))
+    report_page.write(file, "SFT", "Supervised fine-tuning", parts)
 
 
 def learning(curve: Sequence[Point]) -> Figure:
@@ -83,14 +77,3 @@ def open_loop(trace: Trace, names: Sequence[str]) -> Figure:
         axis.set_title(name, fontsize=9)
     axes[0].legend(fontsize=8)
     return figure
-
-
-def _picture(figure: Figure) -> str:
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=110)
-    return f'<img alt="" src="data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}">'
-
-
-def _table(rows: Sequence[tuple[str, str]]) -> str:
-    cells = "".join(f"<tr><th>{html.escape(name)}<td>{html.escape(value)}" for name, value in rows)
-    return f"<table>{cells}</table>"

@@ -21,14 +21,13 @@ from hardware.progress import progress
 from vla import held_out, policy_file, training_state
 from vla.held_out import Score
 from vla.optimisation import Learner, adamw, average, halved, learning_rate, set_rate
+from vla.run_folder import POLICY, TENSORBOARD
 from vla.sft_config import TrainPolicy
 from vla.tandem_vla import TandemVLA
 from vla.training_state import Point, RunState
 from vla.windows import Draws, Windows
 
 log = logging.getLogger(__name__)
-
-POLICY, TENSORBOARD = "policy", "tensorboard"
 
 
 class Diverged(TandemError):
@@ -200,7 +199,7 @@ class Training:
         training_state.write(self.file, state, tensors)
 
     def _resume(self) -> None:
-        stored = training_state.read(self.file, self.material.key)
+        stored = training_state.read(self.file, self.material.key, RunState)
         if stored is None:
             return
         state, tensors = stored

@@ -28,6 +28,8 @@ from vla.token_head import Spoken, TokenHead, sampling, surest_whole_chunk
 
 log = logging.getLogger(__name__)
 
+Voice = Literal["consistency", "tokens"]
+
 VERSION = 1
 SPARE_TOKENS = 2
 """A sampled chunk may be this many times as long as the longest demonstrated one."""
@@ -41,7 +43,7 @@ class TandemConfig(Config):
     normalisation: dict[str, DatasetQuantiles] = Field(min_length=1)
     """By dataset; the first one's holds for observations that do not say theirs."""
     architecture: Architecture = Architecture()
-    voice: Literal["consistency", "tokens"] = "consistency"
+    voice: Voice = "consistency"
     """Which head acts."""
     token_weight: NonNegativeFloat = 1.0
     consistency_weight: NonNegativeFloat = 1.0
@@ -111,9 +113,14 @@ class TandemVLA(nn.Module):
     @torch.inference_mode()
     def act(self, observations: ObservationBatch, seed: int = 0) -> Float[ndarray, "B T D"]:
         """Physical units. A row's chunk depends on that row and the seed only, not on the rest of the batch."""
+        return self.act_as(self.config.voice, observations, seed)
+
+    @torch.inference_mode()
+    def act_as(self, voice: Voice, observations: ObservationBatch, seed: int = 0) -> Float[ndarray, "B T D"]:
+        """`act` with a head of one's choice, to compare them."""
         context = self.context(self.inputs(observations))
         values = self._consistent(context, seed)
-        if self.config.voice == "tokens":
+        if voice == "tokens":
             spoken = self._said_surely(context)
             values = np.where(spoken.valid[:, None, None], spoken.values.clip(-1, 1), values)
         return self.actions.denormalise(values, observations.datasets)
@@ -230,10 +237,7 @@ class TandemVLA(nn.Module):
 
     def loss(self, batch: Batch, seed: int) -> Losses:
         """token_weight · cross-entropy + consistency_weight · L_BC, means over the batch."""
-        datasets = batch.observations.datasets
-        actions = self.actions.normalise(batch.actions, datasets)
-        if not np.isfinite(actions).all():
-            raise BadInput("an action has a value that is not finite", "remove the episode, or record it again")
+        actions = self._demonstrated(batch)
         context = self.context(self.inputs(batch.observations))
         parts: dict[str, Tensor] = {}
         if self.config.token_weight > 0:
@@ -243,6 +247,17 @@ class TandemVLA(nn.Module):
         weights = {"token": self.config.token_weight, "consistency": self.config.consistency_weight}
         total = torch.stack([weights[name] * part for name, part in parts.items()]).sum()
         return Losses(total, detached(parts | {"total": total}))
+
+    def consistency_loss(self, batch: Batch, seed: int) -> Float[Tensor, ""]:
+        """L_BC alone: keeps the consistency head true to a backbone that something else moves, as RFT does."""
+        actions, context = self._demonstrated(batch), self.context(self.inputs(batch.observations))
+        return self._consistency_loss(context, actions, batch.padded, seed).mean()
+
+    def _demonstrated(self, batch: Batch) -> Float[ndarray, "B T D"]:
+        actions = self.actions.normalise(batch.actions, batch.observations.datasets)
+        if not np.isfinite(actions).all():
+            raise BadInput("an action has a value that is not finite", "remove the episode, or record it again")
+        return actions
 
     def _consistency_loss(
         self, context: Tensor, actions: ndarray, padded: ndarray, seed: int

@@ -29,7 +29,7 @@ class Point(Config):
     """Mean |action − demonstrated|, in units of half the action's 1–99 % range."""
 
 
-class RunState(Config):
+class Stage(Config):
     """How far a run had come, and for what run it may be used."""
 
     run: str
@@ -37,21 +37,26 @@ class RunState(Config):
     seconds: float
     batch: int
     """After halvings."""
+
+
+class RunState(Stage):
+    """Of supervised fine-tuning."""
+
     train_losses: tuple[float, ...]
     """Since the last evaluation."""
     curve: tuple[Point, ...]
 
 
-def write(file: Path, state: RunState, tensors: dict[str, Tensor]) -> None:
+def write(file: Path, state: Stage, tensors: dict[str, Tensor]) -> None:
     on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     artefact.write_bytes(file, save(on_cpu, {"state": state.model_dump_json()}))
 
 
-def read(file: Path, run: str) -> tuple[RunState, dict[str, Tensor]] | None:
+def read[S: Stage](file: Path, run: str, kind: type[S]) -> tuple[S, dict[str, Tensor]] | None:
     """None where there is no checkpoint of this run, or none that can be read."""
     try:
         with safe_open(str(file), framework="pt") as stored:
-            state = RunState.model_validate(json.loads((stored.metadata() or {})["state"]))
+            state = kind.model_validate(json.loads((stored.metadata() or {})["state"]))
             names = list(stored.keys())
             return (state, {name: stored.get_tensor(name) for name in names}) if state.run == run else None
     except (OSError, SafetensorError, KeyError, ValueError):

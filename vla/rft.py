@@ -1,0 +1,130 @@
+"""`tandem vla rft`: a policy and its demonstrations in, a run folder with a better policy out (LifeLong-RFT)."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from vla import continued, demonstrations, policy_file, rft_report
+from vla.demonstrations import Demonstrations
+from vla.encoders import ImageEncoder
+from vla.held_out import trace
+from vla.policy import Interface
+from vla.prepared import Preparation, PreparedEpisode
+from vla.process_rewards import gripper_columns
+from vla.rft_config import ReinforcePolicy
+from vla.rft_samples import Judge
+from vla.rft_training import Reinforcement
+from vla.run_folder import POLICY, REPORT, chosen_device, fingerprint, git_hash, require_output, write_run
+from vla.sft import opened, split
+from vla.sft_training import Material
+from vla.tandem_vla import TandemVLA
+from vla.windows import Draws, Windows
+
+log = logging.getLogger(__name__)
+
+
+def rft(config: ReinforcePolicy) -> int:
+    """Leaves `policy/` (the best by held-out reward, which may be the one that came) and `report.html`."""
+    mixture = opened(config.data)
+    run = start(config, mixture)
+    run.finish()
+    write_report(run)
+    return 0
+
+
+def start(config: ReinforcePolicy, mixture: Sequence[Demonstrations]) -> Reinforcement:
+    """A run at its first step, or where its checkpoint left it. Raises `BadInput` for data it cannot learn from."""
+    device = chosen_device(config)
+    source = continued.policy_folder(config.policy)
+    policy = voiced(policy_file.load_policy(source, device), config)
+    require_usable(policy.interface, mixture, str(config.policy))
+    policy = continued.with_datasets(policy, [dataset.name for dataset in mixture])
+    require_output(config)
+    preparation = Preparation(
+        interface=policy.interface,
+        encoder=ImageEncoder(policy.config.architecture.image_px).to(device),
+        augmentation=config.augmentation,
+        cached_variants=0 if policy.config.unfrozen_encoder else config.cached_variants,
+        folder=config.output / "work",
+        seed=config.seed,
+    )
+    episodes = preparation.episodes(mixture)
+    material = material_of(config, policy.interface, episodes, policy_key(source))
+    write_run(config, policy.interface)
+    judge = Judge(gripper_columns(policy.interface.action_names, config.gripper), config.rewards)
+    return Reinforcement(config, policy, material, judge, policy_file.save_policy)
+
+
+def voiced(policy: TandemVLA, config: ReinforcePolicy) -> TandemVLA:
+    """With the voice that is asked for, and both heads to be trained as far as they are used."""
+    if config.voice != "same":
+        policy.config = policy.config.but(voice=config.voice)
+    return policy
+
+
+def require_usable(interface: Interface, mixture: Sequence[Demonstrations], source: str) -> None:
+    """The policy's columns, cameras and rate, and episodes as supervised fine-tuning wants them."""
+    for dataset in mixture:
+        demonstrations.require_usable(dataset, interface.horizon_steps, interface.language)
+        layout = dataset.layout
+        seen = interface.but(
+            cameras=demonstrations.cameras_of([dataset], interface.cameras) if interface.cameras else (),
+            state_names=layout.state_names,
+            action_names=layout.action_names,
+            rate_hz=layout.rate_hz,
+        )
+        continued.require_fits(interface, seen, source)
+
+
+def material_of(
+    config: ReinforcePolicy, interface: Interface, episodes: Sequence[PreparedEpisode], source: str
+) -> Material:
+    """The same episodes are held out as in a supervised run of the same seed and share."""
+    learned, kept_out = split(episodes, config.evaluation.held_out_share, config.seed)
+    windows = Windows(learned, interface)
+    names = list(dict.fromkeys(episode.dataset for episode in episodes))
+    frames = [float(sum(len(each) for each in learned if each.dataset == name)) for name in names]
+    draws = Draws(
+        windows,
+        dict(zip(names, config.weights or frames, strict=True)),
+        config.augmentation,
+        config.seed,
+    )
+    key = hashlib.sha256((fingerprint(config, episodes) + source).encode()).hexdigest()
+    return Material(draws, Windows(kept_out or learned, interface), key)
+
+
+def policy_key(folder: Path) -> str:
+    """Of the weights that a run starts from: a checkpoint of a run from others is not taken."""
+    return hashlib.sha256((folder / policy_file.WEIGHTS).read_bytes()).hexdigest()
+
+
+def write_report(run: Reinforcement) -> None:
+    """Of the policy that was kept, beside the one that came."""
+    config = run.config
+    policy = policy_file.load_policy(config.output / POLICY)
+    windows, best = run.material.held_out, run.best
+    if best is None:
+        return
+    first = run.curve[0]
+    facts = [
+        ("policy", str(config.policy)),
+        ("data", ", ".join(map(str, config.data))),
+        ("steps", f"{run.step_count} with {run.batch} × {config.grpo.group} chunks, {run.seconds:.0f} s"),
+        ("rewards left out", ", ".join(config.rewards.without) or "none"),
+        ("kept", f"step {best.step}" + (": no step had a better held-out reward" if best.step == 0 else "")),
+        ("held-out reward", f"{first.reward:.4f} → {best.reward:.4f}"),
+        *(
+            (f"open-loop error, {voice}", f"{before:.4f} → {best.open_loop_error[voice]:.4f}")
+            for voice, before in first.open_loop_error.items()
+        ),
+        ("it acts by", policy.config.voice),
+        ("git", git_hash() or "unknown"),
+    ]
+    rft_report.write(config.output / REPORT, facts, run.curve, trace(policy, windows, 0), policy.interface)
+    log.info(
+        "%s: held-out reward %.4f, was %.4f; %.0f s", config.output / POLICY, best.reward, first.reward, run.seconds
+    )
