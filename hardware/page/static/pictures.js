@@ -1,0 +1,90 @@
+// Live pictures: each is drawn, then acknowledged, so that a slow link carries fewer or smaller ones.
+
+import { socket } from "./link.js";
+
+const HEADER = 16;
+const LATE_MS = 1000;
+
+export class Pictures {
+  constructor(root) {
+    this.root = root;
+    this.views = [];
+    this.ages = []; // of the newest pictures when drawn, in ms; for whoever measures
+    setInterval(() => this.look(), 500);
+  }
+
+  show(cameras) {
+    if (cameras.join() === this.views.map((view) => view.name).join()) return;
+    this.views = cameras.map((name) => makeView(name, (view) => this.root.prepend(view.figure)));
+    this.root.replaceChildren(...this.views.map((view) => view.figure));
+    if (!cameras.length) this.root.innerHTML = '<figure><p class="none">This cell has no camera.</p></figure>';
+    if (!this.socket) this.open();
+  }
+
+  open() {
+    this.socket = socket("/pictures");
+    this.socket.binaryType = "arraybuffer";
+    this.socket.onmessage = (event) => this.draw(event.data);
+    this.socket.onclose = () => setTimeout(() => this.open(), 1000);
+  }
+
+  async draw(data) {
+    const header = new DataView(data);
+    const [place, number, stamp] = [header.getUint8(0), header.getUint32(4, true), header.getFloat64(8, true)];
+    const { socket } = this;
+    const image = await createImageBitmap(new Blob([new Uint8Array(data, HEADER)], { type: "image/jpeg" }));
+    if (socket.readyState === WebSocket.OPEN) socket.send(`${place} ${number}`);
+    const view = this.views[place];
+    if (!view) return;
+    if (view.canvas.width !== image.width || view.canvas.height !== image.height) {
+      [view.canvas.width, view.canvas.height] = [image.width, image.height];
+    }
+    view.canvas.getContext("2d").drawImage(image, 0, 0);
+    image.close();
+    view.empty.hidden = true;
+    view.canvas.hidden = false;
+    view.drawn = performance.now();
+    view.count += 1;
+    this.ages.push(performance.timeOrigin + performance.now() - stamp);
+    if (this.ages.length > 2000) this.ages.splice(0, 1000);
+  }
+
+  /** A picture that is old looks like a live one, so it is said. */
+  look() {
+    const now = performance.now();
+    for (const view of this.views) {
+      const late = now - view.drawn;
+      const rate = (view.count - view.counted) * 2;
+      view.counted = view.count;
+      if (late > LATE_MS) view.figure.dataset.late = "";
+      else delete view.figure.dataset.late;
+      if (view.drawn) {
+        view.caption.textContent = late > LATE_MS ? `${view.name}: old, ${(late / 1000).toFixed(0)} s` : `${view.name} · ${rate}/s`;
+      }
+    }
+  }
+}
+
+function makeView(name, enlarge) {
+  const figure = document.createElement("figure");
+  const canvas = document.createElement("canvas");
+  canvas.hidden = true;
+  canvas.setAttribute("role", "img");
+  canvas.setAttribute("aria-label", `Live picture of ${name}`);
+  const over = document.createElement("canvas");
+  over.className = "over";
+  const caption = document.createElement("figcaption");
+  caption.textContent = name;
+  const empty = document.createElement("p");
+  empty.className = "none";
+  empty.textContent = `No picture of ${name} yet.`;
+  const swap = document.createElement("button");
+  swap.type = "button";
+  swap.className = "swap";
+  swap.textContent = "enlarge";
+  swap.setAttribute("aria-label", `Enlarge ${name}`);
+  figure.append(canvas, over, empty, caption, swap);
+  const view = { name, figure, canvas, over, caption, empty, drawn: 0, count: 0, counted: 0 };
+  swap.addEventListener("click", () => enlarge(view));
+  return view;
+}
