@@ -1,7 +1,7 @@
 """A splat and its training cameras in, a coloured triangle mesh out: the `mesh` stage of a build.
 
-Every camera sees a depth picture of the splat; a truncated signed distance field (Curless & Levoy 1996, open3d's
-sparse one) averages them, and its zero crossing is the mesh.
+Every camera sees a depth picture of the splat's surface; a truncated signed distance field (Curless & Levoy 1996,
+open3d's sparse one) averages them, and its zero crossing is the mesh.
 """
 
 from __future__ import annotations
@@ -25,10 +25,9 @@ from hardware.gate import Gate
 from hardware.progress import progress
 from twin import splat_ply
 from twin.posed_images import PosedImages, SparsePoints, View
-from twin.rasterise.choose import rasteriser
-from twin.rasterise.protocol import Rasteriser
 from twin.splat import Splat
 from twin.stage import Outcome
+from twin.surface_depth import surface
 
 TriangleMesh = Any
 """open3d's: its type stubs refuse what it takes."""
@@ -76,7 +75,7 @@ def extract(config: MeshConfig, posed: Path, splat: Path, out: Path) -> Outcome:
     images = read(PosedImages, posed / "posed.json")
     scene = splat_ply.read(splat / "scene.ply")
     points = SparsePoints.load(posed / "points.npz").xyz if (posed / "points.npz").exists() else None
-    views = depth_views(config, rasteriser(), scene, images)
+    views = depth_views(config, scene, images)
     depth_m = typical_depth_m(views)
     voxel_m = config.voxel_m or depth_m / VOXELS_PER_DEPTH
     mesh = fuse(views, voxel_m, FARTHEST_DEPTHS * depth_m)
@@ -105,7 +104,7 @@ def extract(config: MeshConfig, posed: Path, splat: Path, out: Path) -> Outcome:
     return Outcome(gates=(gate,), numbers=numbers)
 
 
-def depth_views(config: MeshConfig, draw: Rasteriser, splat: Splat, images: PosedImages) -> list[DepthView]:
+def depth_views(config: MeshConfig, splat: Splat, images: PosedImages) -> list[DepthView]:
     """The splat as the training cameras see it, lens distortion left out."""
     chosen = spread(images.training, config.max_views)
     if not chosen:
@@ -116,7 +115,7 @@ def depth_views(config: MeshConfig, draw: Rasteriser, splat: Splat, images: Pose
             camera = images.cameras[view.camera].pinhole()
             camera = camera.scaled(min(1.0, config.long_side_px / max(camera.width_px, camera.height_px)))
             T_cam_world = np.linalg.inv(np.array(view.T_world_cam))
-            views.append(depth_view(draw, splat, camera, T_cam_world, config.min_alpha))
+            views.append(depth_view(splat, camera, T_cam_world, config.min_alpha))
             advance("")
     return views
 
@@ -129,12 +128,12 @@ def spread(views: Sequence[View], count: int) -> list[View]:
 
 
 def depth_view(
-    draw: Rasteriser, splat: Splat, camera: CameraModel, T_cam_world: Float[ndarray, "4 4"], min_alpha: float
+    splat: Splat, camera: CameraModel, T_cam_world: Float[ndarray, "4 4"], min_alpha: float
 ) -> DepthView:
-    """Expected depth where the splat is opaque and the depth does not jump (there it is a mean of two surfaces)."""
-    seen = draw.render(splat, camera, T_cam_world)
-    depth_m = seen.depth_m / np.maximum(seen.alpha, 1e-6)
-    opaque = seen.alpha >= min_alpha
+    """Depth of the surface where the splat is opaque and the depth does not jump (an edge is smeared)."""
+    seen = surface(splat, camera, T_cam_world)
+    depth_m = seen.depth_m
+    opaque = (seen.alpha >= min_alpha) & (depth_m > 0)
     jump_m = np.zeros_like(depth_m)
     across, down = np.abs(np.diff(depth_m, axis=1)), np.abs(np.diff(depth_m, axis=0))
     for step, here, there in (
