@@ -13,7 +13,8 @@ from pydantic import Field
 from hardware.config import Config
 
 RESULTS = "episodes.jsonl"
-Stage = Literal["waiting", "resetting", "running", "judged", "finished"]
+Stage = Literal["waiting", "free", "resetting", "running", "judged", "finished"]
+"""free: no episode, nothing is recorded and no policy acts, but a person may move the arm."""
 
 
 class Announcement(Config):
@@ -25,10 +26,17 @@ class Announcement(Config):
     since_ns: int = 0
     success: bool | None = None
     """Set with `judged`; None: nobody can say, so the episode is kept without a label."""
+    is_discarded: bool = False
+    """Set with `judged`: a person wants the episode thrown away."""
 
     @property
     def is_running(self) -> bool:
         return self.stage == "running"
+
+    @property
+    def moves(self) -> bool:
+        """Whether the arm may be moved."""
+        return self.stage in ("free", "running")
 
 
 class EpisodeResult(Config):

@@ -160,4 +160,13 @@ class ServerPolicy(Config):
     timeout_s: PositiveFloat = 2.0
 
 
-PolicyConfig = Annotated[ScriptedPolicy | ServerPolicy, Field(discriminator="kind")]
+class NoPolicy(Config):
+    """A person alone drives: demonstrations by hand."""
+
+    kind: Literal["none"] = "none"
+    rate_hz: PositiveFloat = 20.0
+    horizon: PositiveInt = 1
+    replan_steps: PositiveInt = 1
+
+
+PolicyConfig = Annotated[ScriptedPolicy | ServerPolicy | NoPolicy, Field(discriminator="kind")]

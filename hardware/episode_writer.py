@@ -18,6 +18,8 @@ from hardware.episode import Source
 from hardware.ports import CameraImage, JointReading
 
 SOURCES: dict[str, Source] = {"policy": "policy", "human": "human", "scripted": "scripted", "twin": "twin"}
+FIRST_SOURCES: dict[str, Source] = {"scripted": "scripted", "none": "human"}
+"""Whose the frames are before the first command, by the kind of policy."""
 
 
 class EpisodeWriter:
@@ -27,7 +29,7 @@ class EpisodeWriter:
         self.written = 0
         self._cell, self._store = cell, store
         self._recording: Recording | None = None
-        self._source: Source = "scripted" if cell.policy.kind == "scripted" else "policy"
+        self._source: Source = FIRST_SOURCES.get(cell.policy.kind, "policy")
 
     @property
     def is_recording(self) -> bool:
@@ -52,8 +54,11 @@ class EpisodeWriter:
             )
         elif not announcement.is_running and self._recording is not None:
             recording, self._recording = self._recording, None
-            recording.finish(announcement.success)
-            self.written += 1
+            if announcement.is_discarded:
+                recording.discard()
+            else:
+                recording.finish(announcement.success)
+                self.written += 1
 
     def joints(self, reading: JointReading, gripper_open: float | None) -> None:
         """The gripper's opening is recorded as the last joint."""

@@ -1,4 +1,4 @@
-"""When the executor may act: between an episode's start and its end, while nobody who is needed is missing.
+"""When the executor may act: during an episode or between two, while nobody who is needed is missing.
 
 What the executor's process hears goes in from any thread; `tick`, from the control thread, gives the command to send.
 """
@@ -42,9 +42,9 @@ class ExecutionLoop:
 
     def announced(self, announcement: Announcement) -> None:
         with self._lock:
-            if announcement.is_running and announcement != self._announced:
+            if announcement.moves and announcement != self._announced:
                 self._starts, self._first = True, None
-            elif not announcement.is_running:
+            elif not announcement.moves:
                 self._starts = self._runs = False
             self._announced = announcement
 
@@ -86,7 +86,7 @@ class ExecutionLoop:
             self.executor.human_command(command.q_rad, command.gripper_open, command.stamp_ns)
 
     def tick(self, now_ns: int) -> JointCommand | None:
-        """None while no episode runs: the arm's own watchdog holds it then."""
+        """None while the arm may not be moved: the arm's own watchdog holds it then."""
         with self._lock:
             if self._starts and self._first is not None:
                 reading, gripper_open = self._first

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from hardware import cell as cells
 from hardware.cell import BenchPlant, CellConfig
-from hardware.cell_devices import ArmConfig, BenchArm, ServerPolicy
+from hardware.cell_devices import ArmConfig, BenchArm, NoPolicy, ServerPolicy
+from hardware.page.config import ServePage
 
 PACKAGE = "tandem_nodes"
 
@@ -61,9 +62,13 @@ class Occasion:
     store: Path | None = None
     """Where episodes are recorded; None: they are not."""
     intervention: str = "none"
-    """none, joy or scripted."""
+    """none, joy, scripted or page."""
     serves: tuple[str, ...] = ()
     """Arguments of the policy server, where this start brings it along."""
+    page: ServePage | None = None
+    """Where the page for the browser is served; None: it is not."""
+    is_paced_by_person: bool = False
+    """Each episode begins when a person says so, and ends with their verdict."""
 
 
 def graph(cell: CellConfig, occasion: Occasion) -> tuple[NodeSpec, ...]:
@@ -89,11 +94,30 @@ def graph(cell: CellConfig, occasion: Occasion) -> tuple[NodeSpec, ...]:
     if occasion.store is not None:
         specs.append(node("recorder", tier=2, holds=True, store=str(occasion.store)))
     specs.append(node("executor", tier=3, run=run))
-    specs.append(node("policy", tier=4, holds=True))
-    if occasion.intervention != "none":
+    if not isinstance(cell.policy, NoPolicy):
+        specs.append(node("policy", tier=4, holds=True))
+    if occasion.page is not None:
+        specs.append(gui(cell, occasion, occasion.page))
+    if occasion.intervention in ("joy", "scripted"):
         specs.append(node("intervention", tier=4, kind=occasion.intervention))
-    specs.append(node("conductor", tier=5, run=run, episodes=occasion.episodes, seed=occasion.seed))
+    pace = "person" if occasion.is_paced_by_person else "clock"
+    specs.append(node("conductor", tier=5, run=run, episodes=occasion.episodes, seed=occasion.seed, pace=pace))
     return tuple(specs)
+
+
+def gui(cell: CellConfig, occasion: Occasion, page: ServePage) -> NodeSpec:
+    values: dict[str, str | int] = {
+        "cell": str(occasion.cell_file),
+        "run": str(occasion.run),
+        "host": page.host,
+        "port": page.port,
+        "drives": int(occasion.intervention == "page"),
+    }
+    if page.token_file is not None:
+        values["token_file"] = str(page.token_file)
+    if occasion.store is not None:
+        values["store"] = str(occasion.store)
+    return NodeSpec("gui", "gui", PACKAGE, cell.name, values, tier=4)
 
 
 def plant(cell: CellConfig, bench: BenchPlant, arm: ArmConfig) -> NodeSpec:

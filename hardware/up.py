@@ -22,6 +22,7 @@ from hardware.cell_devices import BenchArm
 from hardware.config import Config
 from hardware.errors import BadInput
 from hardware.node_graph import Occasion, graph
+from hardware.page.config import ServePage
 from hardware.progress import progress
 from hardware.run_report import report
 from hardware.supervisor import Supervisor
@@ -29,6 +30,8 @@ from hardware.supervisor import Supervisor
 log = logging.getLogger(__name__)
 
 POLL_S = 0.2
+PAGE = "page.txt"
+"""Of the run folder: the page's address."""
 
 
 class UpCell(Config):
@@ -38,15 +41,21 @@ class UpCell(Config):
     """A cell that ships (bench, bench_panda) or the path of a cell file."""
     task: str | None = None
     """On the bench: pick_place, peg_insertion or wiping. Elsewhere: the instruction, in words."""
-    policy: Literal["scripted", "server"] | None = None
-    """None: as the cell file says."""
+    policy: Literal["scripted", "server", "none"] | None = None
+    """None: as the cell file says; 'none': a person alone drives, at the page."""
     serve: str | None = None
     """Also start a policy server, as `kind=path` of `tandem vla serve`: --serve replay=run.npz"""
     episodes: int = Field(default=0, ge=0)
     """0: until Ctrl-C."""
     record: Path | None = None
     """The store of episodes to append to."""
-    intervention: Literal["none", "joy", "scripted"] = "none"
+    gui: bool = False
+    """Serve the page for the browser: see, take over, record, stop. Each episode then begins when a person says so."""
+    page: ServePage = ServePage()
+    intervention: Literal["none", "joy", "scripted", "page"] | None = None
+    """Who may take over; None: the page where there is one. Only one of them can."""
+    pace: Literal["clock", "person"] | None = None
+    """Who begins episodes; None: a person where one drives at the page, and the clock elsewhere."""
     speed: PositiveFloat = 1.0
     """The bench alone: seconds of the cell to a second of the clock."""
     seed: int = Field(default=0, ge=0)
@@ -59,6 +68,7 @@ class UpCell(Config):
 def up(config: UpCell) -> int:
     """Returns 0 when all episodes were run. Raises `CellFailed`, `BadInput`."""
     resolved = resolve(config)
+    intervention = intervener(config, resolved)
     run = config.run or Path("runs") / f"{resolved.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     if announcement.results(run):
         raise BadInput(f"{run} holds the results of another run", "give another --run")
@@ -73,8 +83,10 @@ def up(config: UpCell) -> int:
             config.episodes,
             config.seed,
             config.record,
-            config.intervention,
+            intervention,
             served(config.serve),
+            config.page if config.gui else None,
+            (config.pace or ("person" if intervention == "page" else "clock")) == "person",
         )
         specs = graph(resolved, occasion)
         environment = ros_environment.environment(run / "logs")
@@ -82,6 +94,8 @@ def up(config: UpCell) -> int:
         log.info("%s: %s; logs in %s", resolved.name, ", ".join(spec.name for spec in specs), run / "logs")
         try:
             supervisor.start(is_interrupted)
+            if config.gui and not is_interrupted:
+                log.info("open %s", (run / PAGE).read_text(encoding="utf-8").strip())
             watch(supervisor, run, config.episodes, is_interrupted)
         finally:
             supervisor.stop()
@@ -112,6 +126,18 @@ def resolve(config: UpCell) -> CellConfig:
                 "leave --speed at 1 with --record",
             )
         chosen = chosen.sped_up(config.speed)
+    return chosen
+
+
+def intervener(config: UpCell, cell: CellConfig) -> Literal["none", "joy", "scripted", "page"]:
+    """Who may take over. Raises `BadInput` where nobody could move the arm, or nobody could begin an episode."""
+    chosen = config.intervention or ("page" if config.gui else "none")
+    if chosen == "page" and not config.gui:
+        raise BadInput("--intervention page needs the page", "--gui")
+    if config.pace == "person" and chosen != "page":
+        raise BadInput("a person begins episodes at the page", "--gui")
+    if cell.policy.kind == "none" and chosen not in ("page", "joy"):
+        raise BadInput("with --policy none a person drives, and there is none", "--gui, or --intervention joy")
     return chosen
 
 

@@ -142,14 +142,20 @@ class Desk:
                 self._robot.ask_episode(said.what)
 
     def take_over(self) -> bool:
-        """At the commanded state; False when the arm may not move now."""
-        since_s = (self._clock() - self.announcement.since_ns) / NANOSECONDS_PER_SECOND
-        if self.stopped or not self.announcement.moves or since_s < SETTLE_S:
+        """At the commanded state; False when the arm may not move now. What is held already moves nothing."""
+        if not self._may_take_over():
             return False
         self._rest()
+        self._take_over()
+        return True
+
+    def _may_take_over(self) -> bool:
+        since_s = (self._clock() - self.announcement.since_ns) / NANOSECONDS_PER_SECOND
+        return not self.stopped and self.announcement.moves and since_s > SETTLE_S
+
+    def _take_over(self) -> None:
         self.in_charge = True
         self._robot.intervene(True)
-        return True
 
     # What everybody sees
 
@@ -229,7 +235,10 @@ class Desk:
     def _may_just_move(self) -> bool:
         """Where no policy acts, holding a key is enough: there is nobody to take over from."""
         nobody_acts = self.announcement.stage == "free" or self.cell.policy.kind == "none"
-        return nobody_acts and self.take_over()
+        if not nobody_acts or not self._may_take_over():
+            return False
+        self._take_over()
+        return True
 
     def _drive(self, beat: wire.Beat, now_ns: int) -> None:
         start = self._commanded(now_ns)

@@ -19,6 +19,8 @@ HEADER = struct.Struct("<BBHId")
 SLOW_S, QUICK_S = 0.15, 0.06
 QUICK_IN_A_ROW = 20
 MOST_IN_FLIGHT = 2
+SMALLEST_PX = 320
+"""A person cannot work from pictures that are less wide."""
 
 
 class Pictures:
@@ -62,6 +64,7 @@ class Pictures:
     def _encode(self, camera: str, tier: int, number: int, image: CameraImage) -> bytes:
         quality, scale = TIERS[tier]
         bgr = np.ascontiguousarray(image.rgb[..., ::-1])
+        scale = min(1.0, max(scale, SMALLEST_PX / bgr.shape[1]))
         if scale != 1.0:
             bgr = cv2.resize(bgr, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         _, jpeg = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])

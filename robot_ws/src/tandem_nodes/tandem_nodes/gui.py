@@ -1,0 +1,81 @@
+"""The page for the browser: what the cell's topics say goes to it, and what a person does there comes back."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from rclpy.node import Node
+from sensor_msgs.msg import Image, JointState
+from std_msgs.msg import Bool, String
+
+from hardware.page import arms
+from hardware.page.config import ServePage
+from hardware.page.desk import Desk
+from hardware.page.server import PageServer
+from tandem_nodes import announcements, diagnostics, images, joints, parameters, process, qos, stamps
+from tandem_nodes.page_robot import PageRobot
+
+
+class GuiNode(Node):
+    """The spinning thread hands messages over; the server's thread answers browsers and publishes commands."""
+
+    def __init__(self, end: Callable[[int], None]) -> None:
+        super().__init__("gui")
+        cell = parameters.read_cell(self)
+        drives = parameters.number(self, "drives", "1: the page may drive the arm; 0: it watches and stops.", 1)
+        page = self._page()
+        self._desk = Desk(cell, PageRobot(self), arms.kinematics(cell), can_drive=bool(drives))
+        self._server = PageServer(self._desk, page, stamps.offset_ns())
+        self.create_subscription(JointState, "joint_states", self._joints, qos.NEWEST)
+        self.create_subscription(JointState, "joint_command_sent", self._sent, qos.NEWEST)
+        self.create_subscription(String, "control_source", self._source, qos.LATCHED)
+        self.create_subscription(Bool, "emergency_stop_active", self._stopped, qos.LATCHED)
+        self.create_subscription(String, announcements.TOPIC, self._announced, qos.EVERY_CHANGE)
+        self.create_subscription(diagnostics.DiagnosticArray, diagnostics.TOPIC, self._diagnosed, 10)
+        for name in cell.cameras:
+            self.create_subscription(Image, f"{name}/image_raw", partial(self._image, name), qos.IMAGES_IN)
+        run = parameters.text(self, "run", "The folder that the page's address is written to.")
+        (Path(run) / "page.txt").write_text(self._server.link + "\n", encoding="utf-8")
+
+    def close(self) -> None:
+        self._server.close()
+
+    def _page(self) -> ServePage:
+        host = parameters.text(self, "host", "Where to listen.", "127.0.0.1")
+        port = parameters.number(self, "port", "0 picks a free one.", 8090)
+        token_file = parameters.text(self, "token_file", "Needed where `host` is not this machine alone.")
+        return ServePage(host=host, port=port, token_file=Path(token_file) if token_file else None)
+
+    def _joints(self, message: JointState) -> None:
+        self._desk.reading = joints.reading(message)
+
+    def _sent(self, message: JointState) -> None:
+        self._desk.sent = joints.command(message)
+
+    def _source(self, message: String) -> None:
+        self._desk.source = message.data
+
+    def _stopped(self, message: Bool) -> None:
+        self._desk.stopped = message.data
+
+    def _announced(self, message: String) -> None:
+        self._desk.announcement = announcements.from_message(message)
+
+    def _diagnosed(self, message: diagnostics.DiagnosticArray) -> None:
+        for status in message.status:
+            values = {pair.key: pair.value for pair in status.values}
+            self._desk.diagnosed(status.name, status.level == status.OK, status.message, values)
+
+    def _image(self, camera: str, message: Image) -> None:
+        self._server.pictures.put(camera, images.from_message(message))
+
+
+def main() -> int:
+    return process.run(GuiNode)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,38 @@
+"""What a person does at the page → the cell's topics and its emergency stop."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from rclpy.node import Node
+from sensor_msgs.msg import JointState
+from std_msgs.msg import String
+from std_srvs.srv import SetBool
+
+from hardware.arm_loop import JointCommand
+from hardware.episode_request import EpisodeRequest
+from tandem_nodes import joints, qos
+
+REQUESTS = "episode_request"
+
+
+class PageRobot:
+    """Called from the server's thread; nothing here waits."""
+
+    def __init__(self, node: Node) -> None:
+        self._taken = node.create_publisher(String, "intervention", qos.LATCHED)
+        self._commands = node.create_publisher(JointState, "intervention_command", qos.NEWEST)
+        self._requests = node.create_publisher(String, REQUESTS, qos.NEWEST)
+        self._stop = node.create_client(SetBool, "emergency_stop")
+
+    def intervene(self, takes_over: bool) -> None:
+        self._taken.publish(String(data="human" if takes_over else ""))
+
+    def command(self, command: JointCommand) -> None:
+        self._commands.publish(joints.from_command(command))
+
+    def emergency_stop(self, active: bool) -> None:
+        self._stop.call_async(SetBool.Request(data=active))
+
+    def ask_episode(self, what: Literal["start", "stop", "success", "failure", "discard"]) -> None:
+        self._requests.publish(String(data=EpisodeRequest(what=what).model_dump_json()))
