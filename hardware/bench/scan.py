@@ -13,7 +13,8 @@ import tyro
 from pydantic import Field
 
 from hardware import artefact
-from hardware.bench import hand, phone, scene
+from hardware.bench import hand, phone, scene, so101, task_scene
+from hardware.bench.plant_config import TaskName
 from hardware.bench.scene import Scene
 from hardware.bench.truth import ObjectTruth, PhotoTruth, Truth, as_matrix
 from hardware.camera_model import CameraModel
@@ -27,7 +28,13 @@ SOURCES = (
     *("hand", "light_mesh", "phone", "prints", "props", "renderer", "room"),
     *("scan", "scene", "shapes", "so101", "textures", "truth"),
 )
-"""The modules that decide what a scan looks like."""
+"""The modules that decide what a scan looks like, …"""
+TASK_SOURCES = (
+    "task_scene",
+    "workcell",
+    *(f"tasks/{name}" for name in ("peg_insertion", "pick_place", "wiping", "task")),
+)
+"""… and those that do where a task is filmed."""
 PHOTOS, TRUTH, MANIFEST = "scan", "truth.json", "scan.json"
 LOOK_AT_M = np.array([0.33, 0.0, 0.02])
 """In the base frame: what the person films, between arm and board."""
@@ -46,6 +53,8 @@ class ScanBench(Config):
     """Of the upright photo."""
     height_px: Size = 768
     """Of the upright photo; more than the width means a phone held upright (EXIF orientation 6)."""
+    task: TaskName | None = None
+    """Film the cell as it is before this task: its things at the start that the live cell of this seed draws."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Labels, the hand's path, noise: the same seed gives the same files."""
 
@@ -57,6 +66,7 @@ class Manifest(Config):
     width_px: int
     height_px: int
     seed: int
+    task: TaskName | None = None
     source_sha256: str
     """Of the bench's own code: another bench makes other photos."""
 
@@ -68,7 +78,8 @@ def scan(config: ScanBench) -> int:
         width_px=config.width_px,
         height_px=config.height_px,
         seed=config.seed,
-        source_sha256=_source_sha256(),
+        task=config.task,
+        source_sha256=_source_sha256(config.task),
     )
     if _finished(config.output, manifest):
         log.info("%s holds this scan already: %d photos", config.output, config.photos)
@@ -91,7 +102,7 @@ def scan(config: ScanBench) -> int:
 def film(config: ScanBench, folder: Path) -> Truth:
     """Writes the photos into a new folder and returns their truth."""
     folder.mkdir(parents=True)
-    cell = scene.build(config.seed)
+    cell = scene.build(config.seed) if config.task is None else task_scene.build(config.seed, config.task)
     camera = phone.phone_camera(config.width_px, config.height_px)
     shots = hand.walk(np.random.default_rng([config.seed, 1]), config.photos, LOOK_AT_M)
     data = cell.at_rest()
@@ -132,6 +143,8 @@ def _truth(seed: int, cell: Scene, camera: CameraModel, photos: tuple[PhotoTruth
         board=cell.board,
         T_base_board=as_matrix(cell.T_base_board),
         objects=objects,
+        landmarks={name: as_matrix(pose) for name, pose in cell.landmarks.items()},
+        q_rad=dict(zip(so101.JOINTS, so101.REST_RAD, strict=True)),
     )
 
 
@@ -159,8 +172,8 @@ def _require_free(output: Path) -> None:
         raise BadInput(f"{output} holds photos that no scan of the bench wrote", "name a new folder for the scan")
 
 
-def _source_sha256() -> str:
+def _source_sha256(task: TaskName | None) -> str:
     digest = hashlib.sha256()
-    for name in SOURCES:
-        digest.update(Path(__file__).with_name(f"{name}.py").read_bytes())
+    for name in SOURCES if task is None else (*SOURCES, *TASK_SOURCES):
+        digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
     return digest.hexdigest()

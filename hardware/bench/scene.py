@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import mujoco
 import numpy as np
@@ -68,6 +68,8 @@ class Scene:
     T_base_board: Pose
     props: tuple[Prop, ...]
     T_base_objects: dict[str, Pose]
+    landmarks: dict[str, Pose] = field(default_factory=dict)
+    """T_base_x of what a task has fixed to the table: its goal."""
 
     def at_rest(self) -> mujoco.MjData:
         """A new state: the arm in its rest pose, everything where it stands."""
@@ -97,7 +99,7 @@ def spec(
     arm = so101.spec()
     attach_arm(world, arm)
     paint_so101(world)
-    _add_rest_key(world, things, T_base_objects)
+    add_rest_key(world, things, T_base_objects)
     return world
 
 
@@ -310,7 +312,7 @@ def paint_so101(world: mujoco.MjSpec) -> None:
             material.specular = 0.15
 
 
-def _add_rest_key(world: mujoco.MjSpec, things: tuple[Prop, ...], T_base_objects: dict[str, Pose]) -> None:
+def add_rest_key(world: mujoco.MjSpec, things: tuple[Prop, ...], T_base_objects: dict[str, Pose]) -> None:
     """The keyframe `rest`; joints are in the order in which bodies were added."""
     free = [
         np.concatenate([T_base_objects[t.name].translation_m, T_base_objects[t.name].quat_wxyz]) for t in things

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from pydantic import NonNegativeFloat, PositiveFloat
+from pydantic import Field, NonNegativeFloat, PositiveFloat
 
 from hardware.board import CharucoBoard
 from hardware.camera_model import CameraModel
@@ -56,6 +56,10 @@ class Truth(Config):
     board: CharucoBoard
     T_base_board: Matrix
     objects: tuple[ObjectTruth, ...]
+    landmarks: dict[str, Matrix] = Field(default_factory=dict)
+    """T_base_x of what a filmed task has fixed to the table."""
+    q_rad: dict[str, float] = Field(default_factory=dict)
+    """By joint: how the arm lay while it was filmed."""
 
     @property
     def base_board(self) -> Pose:

@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 
 import tandem
+from hardware.bench import task_scene
+from hardware.bench.plant import Plant
+from hardware.bench.plant_config import PlantConfig
 from hardware.bench.scan import Manifest, ScanBench, scan
 from hardware.bench.truth import read_truth
 from hardware.config import read
@@ -87,3 +90,29 @@ def test_a_spoilt_truth_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "truth.json").write_text('{"seed": 0}')
     with pytest.raises(BadInput, match=r"truth\.json is not a Truth: camera"):
         read_truth(tmp_path / "truth.json")
+
+
+@pytest.mark.parametrize(
+    ("task", "thing", "mark"), [("pick_place", "block", "tray"), ("wiping", "sponge", "stain")]
+)
+def test_a_filmed_task_shows_its_things_where_the_live_cell_puts_them(task: str, thing: str, mark: str) -> None:
+    plant = Plant(PlantConfig(task=task, seed=5, cameras={}))
+    cell = task_scene.build(5, task)
+    assert cell.T_base_objects[thing].distance_to(plant.truth()[thing]) == pytest.approx((0.0, 0.0), abs=0.003)
+    assert cell.landmarks[mark] == plant.truth()[mark]
+    assert {"mug", "book"} <= set(cell.T_base_objects)
+    data = cell.at_rest()
+    touching = {cell.model.body(cell.model.geom_bodyid[geom]).name for geom in data.contact.geom.ravel()}
+    assert not any(name.startswith("arm_") for name in touching)
+
+
+def test_a_scan_of_a_task_is_another_scan_and_its_truth_has_the_task(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    scan(ScanBench(output=out, photos=1, width_px=320, height_px=240))
+    plain = (out / "scan/IMG_0001.jpg").read_bytes()
+    scan(ScanBench(output=out, photos=1, width_px=320, height_px=240, task="peg_insertion"))
+    assert (out / "scan/IMG_0001.jpg").read_bytes() != plain
+    truth = read_truth(out / "truth.json")
+    assert "peg" in {thing.name for thing in truth.objects}
+    assert "socket" in truth.landmarks
+    assert truth.q_rad["shoulder_lift"] == pytest.approx(-1.5708, abs=1e-3)
