@@ -39,7 +39,10 @@ ALONE = (
     "hardware/execution/test_deadline",
     "hardware/test_supervisor",
     "hardware/test_up",
+    "rl_online/test_learner",
+    "rl_online/test_replay",
     "vla/test_client",
+    "vla/test_lerobot_plugin",
     "vla/test_serve",
 )
 """Folders and files whose tests measure time or start processes: they run with nothing beside them."""
