@@ -8,10 +8,11 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any
 
 import tyro
 import yaml
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
@@ -43,6 +44,7 @@ COMMANDS: dict[str, dict[str, Command]] = {
             "twin.segment", "SegmentTwin", "segment", "movable things out of the scene, holes closed"
         ),
         "contact": Command("twin.contact", "GiveContact", "give", "collision shapes, mass, friction; checked"),
+        "parity": Command("twin.parity", "CheckParity", "check", "one twin in two engines: differences in mm, °, ms"),
         "eval": Command("twin.evaluate", "EvaluateTwin", "evaluate", "against held-out photos and known poses"),
     },
     "vla": {
@@ -117,7 +119,8 @@ def main(arguments: list[str] | None = None) -> int:
         module = importlib.import_module(command.module)
         kind: type[BaseModel] = getattr(module, command.config)
         prog = f"tandem {words[0]} {words[1] if ONLY not in COMMANDS[words[0]] else ONLY}"
-        config = tyro.cli(kind, args=with_file(flags, kind), prog=prog, description=kind.__doc__)
+        flags, defaults = with_file(flags, kind)
+        config = tyro.cli(kind, args=flags, default=defaults, prog=prog, description=kind.__doc__)
         return getattr(module, command.function)(config)
     except TandemError as error:
         console.print(
@@ -168,45 +171,43 @@ def find(words: list[str]) -> tuple[Command, list[str]]:
     return COMMANDS[room][verb], words[2:]
 
 
-def with_file(flags: list[str], kind: type[BaseModel] | None = None) -> list[str]:
-    """Replaces `--config FILE` by the file's own flags, put first, so that the command line wins over them.
+def with_file[C: BaseModel](flags: list[str], kind: type[C]) -> tuple[list[str], C | None]:
+    """Takes `--config FILE` out of the flags: what is left, and the file's settings, over which the flags win.
 
-    `kind`, where given, is the config that they are for: a key that it lacks is refused by name.
+    A key that `kind` lacks and a value that it refuses are named. What the file does not set, and has no default,
+    must still be given as a flag.
     """
     flags = [word for flag in flags for word in (flag.split("=", 1) if flag.startswith("--config=") else [flag])]
     if "--config" not in flags:
-        return flags
+        return flags, None
     at = flags.index("--config")
     if at + 1 == len(flags):
         raise BadInput("--config needs a file", "tandem … --config my.yaml")
-    file = Path(flags[at + 1])
+    return flags[:at] + flags[at + 2 :], as_defaults(Path(flags[at + 1]), kind)
+
+
+def as_defaults[C: BaseModel](file: Path, kind: type[C]) -> C:
+    """A config with the file's values, checked one by one, and `tyro.MISSING` where it must come from a flag."""
     try:
         values = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise BadInput(f"cannot read {file}: {error}") from error
     if not isinstance(values, dict):
-        raise BadInput(f"{file} must hold 'flag: value' lines, not a {type(values).__name__}")
-    unknown = sorted({str(key).replace("-", "_") for key in values} - set(kind.model_fields if kind else values))
-    if kind is not None and unknown:
+        raise BadInput(f"{file} must hold 'setting: value' lines, not a {type(values).__name__}")
+    values = {str(key).replace("-", "_"): value for key, value in values.items()}
+    unknown = sorted(set(values) - set(kind.model_fields))
+    if unknown:
         raise BadInput(f"{file}: no setting '{unknown[0]}'; have: {', '.join(kind.model_fields)}")
-    return as_flags(values) + flags[:at] + flags[at + 2 :]
-
-
-def as_flags(values: dict[str, object], prefix: str = "") -> list[str]:
-    """`{a: {b_c: 1}}` → `--a.b-c 1`; lists become several words, true and false `--x` and `--no-x`."""
-    words: list[str] = []
-    for key, value in values.items():
-        name = f"{prefix}{key}".replace("_", "-")
-        if isinstance(value, dict):
-            words += as_flags(value, f"{name}.")
-        elif isinstance(value, bool):
-            head, _, last = name.rpartition(".")
-            words.append(f"--{name}" if value else f"--{head + '.' if head else ''}no-{last}")
-        elif isinstance(value, list):
-            words += [f"--{name}", *map(str, value)]
-        else:
-            words += [f"--{name}", str(value)]
-    return words
+    given: dict[str, Any] = {name: tyro.MISSING for name, field in kind.model_fields.items() if field.is_required()}
+    for name, value in values.items():
+        field = kind.model_fields[name]
+        try:
+            given[name] = TypeAdapter(Annotated[field.annotation, field]).validate_python(value)
+        except ValidationError as error:
+            wrong = error.errors()[0]
+            where = ".".join(map(str, (name, *wrong["loc"])))
+            raise BadInput(f"{file}: {where}: {wrong['msg']}, not {wrong['input']!r}") from error
+    return kind.model_construct(**given)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,141 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pushable_twin
+import pytest
+
+from hardware.errors import BadInput, GateFailed
+from hardware.spatial import Pose
+from twin import parity, parity_report, tracks
+from twin.parity import CheckParity
+from twin.parity_script import Act, Scenario, acts
+from twin.sim import scene
+from twin.sim.mujoco import MujocoSim
+from twin.tracks import Played, Track
+
+RATE_HZ = 50.0
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return pushable_twin.write(tmp_path_factory.mktemp("twin") / "bundle")
+
+
+@pytest.fixture(scope="module")
+def wanted(bundle: Path) -> dict[Scenario, Act]:
+    found, missing = acts(scene.read(bundle), "block", RATE_HZ)
+    assert missing == {}
+    return found
+
+
+@pytest.fixture(scope="module")
+def played(bundle: Path, wanted: dict[Scenario, Act]) -> Played:
+    return parity.play(CheckParity(bundle=bundle), "mujoco", list(wanted.values()))
+
+
+def test_every_scenario_does_what_it_is_called(played: Played, wanted: dict[Scenario, Act]) -> None:
+    track = dict(zip(wanted, played.tracks, strict=True))
+
+    def went_m(scenario: Scenario) -> np.ndarray:
+        poses = track[scenario].Ts_base_object["block"]
+        return poses[-1, :3, 3] - poses[0, :3, 3]
+
+    assert went_m("drop")[2] == pytest.approx(-0.04, abs=0.002)
+    assert np.linalg.norm(went_m("push")[:2]) > 0.03
+    assert np.linalg.norm(went_m("slide")[:2]) > 0.03
+    assert went_m("lift")[2] > 0.04
+
+
+def test_a_slide_goes_on_without_the_tool(played: Played, wanted: dict[Scenario, Act]) -> None:
+    """After a slow push the thing is no further than the tool pushed it; after a fast one it is."""
+    track = dict(zip(wanted, played.tracks, strict=True))
+
+    def beyond_mm(scenario: Scenario) -> float:
+        tool, thing = track[scenario].Ts_base_tool, track[scenario].Ts_base_object["block"]
+        return float(tracks.apart_mm(tool[-1:], thing[-1:])[0])
+
+    assert beyond_mm("slide") > beyond_mm("push") + 1.0
+
+
+def test_the_same_engine_agrees_with_itself(played: Played, wanted: dict[Scenario, Act]) -> None:
+    found = parity.compare("mujoco", wanted, played, played)
+    for row in found.scenarios:
+        assert row.object_worst_mm == row.tool_worst_mm == row.joints_worst_deg == 0.0
+        assert row.event_ms == 0.0
+
+
+def test_coarser_steps_differ_a_little(bundle: Path, played: Played, wanted: dict[Scenario, Act]) -> None:
+    """The same engine with steps of 5 ms instead of 2 stands in for another one."""
+    drop = wanted["drop"]
+    simulator = MujocoSim(scene.read(bundle), 1, 1, RATE_HZ, timestep_s=0.005)
+    other = tracks.play(simulator, [drop.start], drop.actions[None])
+    row = parity.difference("drop", "block", played.tracks[0], other.tracks[0])
+    assert 0.0 < row.object_worst_mm < 3.0
+    assert row.event_ms is not None
+    assert 0.0 < abs(row.event_ms) < 60.0
+
+
+def test_the_report_is_written(bundle: Path, played: Played, wanted: dict[Scenario, Act], tmp_path: Path) -> None:
+    moved = [shifted(track, 0.004) for track in played.tracks]
+    far = Played(tuple(moved), played.step_s)
+    found = (parity.compare("mujoco_warp", wanted, played, far),)
+    travel = dict.fromkeys(wanted, 1.0)
+    result = parity.ParityResult(
+        object_name="block",
+        rate_hz=RATE_HZ,
+        reference=parity.Reference(engine="mujoco", step_ms=1.0, travel_mm=travel),
+        engines=found,
+        gates=tuple(parity.gates(found)),
+    )
+    parity_report.write(tmp_path, result, {"mujoco": played, "mujoco_warp": far})
+    assert json.loads((tmp_path / "parity.json").read_text())["engines"][0]["scenarios"][0]["object_end_mm"] == (
+        pytest.approx(4.0)
+    )
+    assert (tmp_path / "parity.png").read_bytes().startswith(b"\x89PNG")
+    assert "drop in mujoco_warp" in (tmp_path / "parity.html").read_text()
+    assert [gate.passed for gate in result.gates] == [False, True, True, True]  # 3 mm for a drop, more for the rest
+
+
+def shifted(track: Track, by_m: float) -> Track:
+    poses = track.Ts_base_object["block"].copy()
+    poses[1:, 0, 3] += by_m
+    return replace(track, Ts_base_object={"block": poses})
+
+
+def test_a_scan_that_leans_is_put_upright() -> None:
+    from twin.parity_script import upright
+
+    leaning = Pose.exp("base", "block", np.array([0.1, 0.2, 0.0, 0.1, 0.0, 0.5]))
+    level = upright(leaning)
+    assert level.rotation[2, 2] == pytest.approx(1.0)
+    assert np.arctan2(*level.rotation[1::-1, 0]) == pytest.approx(np.arctan2(*leaning.rotation[1::-1, 0]))
+
+
+def test_a_twin_without_a_robot_cannot_lift(tmp_path: Path) -> None:
+    world = scene.read(pushable_twin.write(tmp_path / "bundle", robot=False))
+    found, missing = acts(world, "brick", RATE_HZ)
+    assert set(found) == {"drop", "slide", "push"}
+    assert missing == {"lift": "a twin without a robot has no gripper"}
+
+
+def test_things_out_of_reach_and_unknown_ones_are_refused(bundle: Path) -> None:
+    world = scene.read(bundle)
+    with pytest.raises(BadInput, match="cannot push 'brick'"):
+        acts(world, "brick", RATE_HZ)
+    with pytest.raises(BadInput, match="have: block, brick, wedge"):
+        acts(world, "mug", RATE_HZ)
+
+
+def test_an_engine_named_twice_is_refused(bundle: Path) -> None:
+    with pytest.raises(BadInput, match="named twice"):
+        parity.measure(CheckParity(bundle=bundle, engines=("mujoco", "mujoco")))
+
+
+def test_engines_that_part_fail_the_gate(played: Played, wanted: dict[Scenario, Act]) -> None:
+    from hardware import gate
+
+    far = Played(tuple(shifted(track, 0.02) for track in played.tracks), 0.0)
+    with pytest.raises(GateFailed, match="lift in mujoco_warp"):
+        gate.check(parity.gates((parity.compare("mujoco_warp", wanted, played, far),)))

@@ -1,0 +1,218 @@
+"""A twin that can be simulated, in; starts and actions that drop, slide, push and lift one of its things, out.
+
+The actions are worked out once, from the arm's kinematics alone, so that every engine is given the same ones.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from hardware.bench.arm_models import TIP, ArmModel
+from hardware.bench.motion import PEAK_SPEED, Planner, Step
+from hardware.bench.scripts import ABOVE_M, Grip, raised, square_grips, tip_down
+from hardware.errors import BadInput
+from hardware.kinematics import Kinematics, Unreachable, kinematic_model
+from hardware.spatial import Pose, rotation_from_rotvec
+from twin.object_asset import ObjectAsset
+from twin.sim.protocol import Start
+from twin.sim.scene import SimScene
+
+Scenario = Literal["drop", "slide", "push", "lift"]
+SCENARIOS: tuple[Scenario, ...] = get_args(Scenario)
+
+DROP_M, DROP_TILT_RAD = 0.04, math.radians(8)
+PUSH_M, SLIDE_M = 0.05, 0.05
+PUSH_PACE, SLIDE_PACE = 0.25, 6.0
+"""Share of the speed of scripts: a push is slow enough that the thing stops with the tool, a shove is not."""
+RUN_UP_M = 0.035
+"""Between the tool and the thing's side before it is pushed: the jaws are 25 mm thick."""
+REST_S = 1.0
+PUSHER_SPEED_M_S = 0.4
+LOWEST_M = 0.014
+"""Of the tool over the table."""
+WIDEST_GRIP_M = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class Act:
+    """What one environment starts with and is told."""
+
+    scenario: Scenario
+    object_name: str
+    start: Start
+    actions: Float[ndarray, "T D"]
+    """One row each control step."""
+
+
+def acts(scene: SimScene, object_name: str, control_hz: float) -> tuple[dict[Scenario, Act], dict[Scenario, str]]:
+    """The scenarios that this twin can do, and why it cannot do the others.
+
+    Raises `BadInput` where there is no such object, or the arm reaches it nowhere.
+    """
+    if object_name not in scene.object_names:
+        raise BadInput(f"no object '{object_name}' in the twin; have: {', '.join(scene.object_names)}")
+    asset = scene.objects[scene.object_names.index(object_name)]
+    script = PusherScript(scene, asset) if scene.hand.arm is None else ArmScript(scene, asset, scene.hand.arm)
+    found: dict[Scenario, Act] = {}
+    missing: dict[Scenario, str] = {}
+    for scenario in SCENARIOS:
+        try:
+            found[scenario] = script.act(scenario, control_hz)
+        except (Unreachable, BadInput) as error:
+            missing[scenario] = error.problem
+    if not {"push", "slide"} & found.keys():
+        raise BadInput(
+            f"the arm cannot push '{object_name}': {missing['push']}", "name another --object, nearer to the arm"
+        )
+    return found, missing
+
+
+class ArmScript:
+    """For a twin with a robot. Starts from the arm's home with the thing where the scan saw it."""
+
+    def __init__(self, scene: SimScene, asset: ObjectAsset, arm: ArmModel) -> None:
+        self._scene, self._asset, self._arm = scene, asset, arm
+        self._planner = Planner(Kinematics(kinematic_model(arm), TIP), arm)
+        self._T_base_obj = upright(scene.Ts_base_scan[asset.name])
+
+    def act(self, scenario: Scenario, control_hz: float) -> Act:
+        if scenario == "drop":
+            rows = np.tile(np.append(self._scene.hand.home, 1.0), (round(REST_S * control_hz), 1))
+            return Act(scenario, self._asset.name, dropped(self._asset.name, self._T_base_obj), rows)
+        steps = self._lift() if scenario == "lift" else None
+        pace, way_m = (PUSH_PACE, PUSH_M) if scenario == "push" else (SLIDE_PACE, SLIDE_M)
+        if steps is not None:
+            return self._acted(scenario, steps, self._arm.approach_open, control_hz)
+        failed: Unreachable | None = None
+        for direction in self._directions():
+            try:
+                return self._acted(scenario, self._shove(direction, way_m, pace), 0.0, control_hz)
+            except Unreachable as error:
+                failed = error
+        assert failed is not None
+        raise failed
+
+    def _acted(self, scenario: Scenario, steps: list[Step], opening: float, control_hz: float) -> Act:
+        home = self._scene.hand.home
+        plan = self._planner.plan(home, opening, steps)
+        times_s = np.arange(1, math.ceil((plan.end_s + REST_S) * control_hz) + 1) / control_hz
+        rows = np.stack([np.append(plan.q_rad(t), plan.gripper_open(t)) for t in times_s.tolist()])
+        start = Start(gripper_open=opening, objects={self._asset.name: self._T_base_obj})
+        return Act(scenario, self._asset.name, start, rows)
+
+    def _directions(self) -> list[Float[ndarray, 3]]:
+        """Square to the thing's sides, the one across the arm's reach first: there it has the most room."""
+        across = self._T_base_obj.translation_m[:2] @ np.array([[0.0, 1.0], [-1.0, 0.0]])
+        sides = [sign * self._T_base_obj.rotation[:, axis] for axis in (0, 1) for sign in (1, -1)]
+        return sorted(sides, key=lambda side: -abs(float(side[:2] @ across)))
+
+    def _shove(self, direction: Float[ndarray, 3], way_m: float, pace: float) -> list[Step]:
+        half_m = float(np.abs(self._T_base_obj.rotation.T @ direction) @ np.array(self._asset.size_m)) / 2
+        at = self._T_base_obj.translation_m
+        at = np.array([at[0], at[1], max(at[2], self._scene.table_m + LOWEST_M)])
+        yaw = math.atan2(direction[1], direction[0]) + math.pi / 2  # the jaws side by side, across the way
+        behind = tip_down(yaw, at - (half_m + RUN_UP_M) * direction)
+        reached = tip_down(yaw, at + (way_m - half_m) * direction)
+        return [
+            Step("reach", raised(behind, ABOVE_M), 0.0),
+            Step("reach", behind, 0.0, "straight", 0.5, 0.2),
+            Step("reach", reached, 0.0, "straight", pace, 0.2),
+        ]
+
+    def _lift(self) -> list[Step]:
+        width_m = min(self._asset.size_m[:2])
+        if width_m > WIDEST_GRIP_M:
+            raise BadInput(f"'{self._asset.name}' is {1000 * width_m:.0f} mm wide: too wide for the jaws")
+        low_m = self._scene.table_m + LOWEST_M
+        grip = Grip(width_m, max(0.0, low_m - float(self._T_base_obj.translation_m[2])))
+        turned = self._T_base_obj
+        if self._asset.size_m[1] < self._asset.size_m[0]:  # the jaws close along the tip's x, on the narrow sides
+            quarter = Pose.from_parts(turned.child, turned.child, rotation_about_z(math.pi / 2), np.zeros(3))
+            turned = turned @ quarter
+        home = self._scene.hand.home
+        ways: list[tuple[float, list[Step]]] = []
+        for pose in square_grips(self._arm, grip, turned, 2):
+            with contextlib.suppress(Unreachable):
+                q_rad = self._planner.reach(pose, home)
+                ways.append((float(np.abs(q_rad - home).max()), grip_steps(self._arm, pose)))
+        if not ways:
+            raise Unreachable(f"the arm does not reach round '{self._asset.name}'")
+        return min(ways, key=lambda way: way[0])[1]
+
+
+def grip_steps(arm: ArmModel, grip: Pose) -> list[Step]:
+    wide = arm.approach_open
+    return [
+        Step("reach", raised(grip, ABOVE_M), wide),
+        Step("reach", grip, wide, "straight", 0.7, 0.1),
+        Step("close", None, 0.0, wait_s=0.2),
+        Step("hold", raised(grip, ABOVE_M), 0.0, "straight", 0.5, 0.3),
+    ]
+
+
+class PusherScript:
+    """For a twin without a robot: the rod's joints are its tip's coordinates. It cannot lift."""
+
+    def __init__(self, scene: SimScene, asset: ObjectAsset) -> None:
+        self._scene, self._asset = scene, asset
+        self._T_base_obj = upright(scene.Ts_base_scan[asset.name])
+
+    def act(self, scenario: Scenario, control_hz: float) -> Act:
+        name, home = self._asset.name, self._scene.hand.home
+        if scenario == "lift":
+            raise BadInput("a twin without a robot has no gripper")
+        if scenario == "drop":
+            rows = np.tile(np.append(home, 0.0), (round(REST_S * control_hz), 1))
+            return Act(scenario, name, dropped(name, self._T_base_obj), rows)
+        at = self._T_base_obj.translation_m
+        at = np.array([at[0], at[1], self._scene.table_m + LOWEST_M])
+        direction = self._T_base_obj.rotation[:, 0]
+        half_m = self._asset.size_m[0] / 2
+        pace, way_m = (PUSH_PACE, PUSH_M) if scenario == "push" else (SLIDE_PACE, SLIDE_M)
+        behind, reached = at - (half_m + RUN_UP_M) * direction, at + (way_m - half_m) * direction
+        start_at = np.array([*behind[:2], home[2]])
+        ways = [eased(start_at, behind, 0.5, control_hz), eased(behind, reached, pace, control_hz)]
+        rows = np.concatenate([*ways, np.tile(reached, (round(REST_S * control_hz), 1))])
+        start = Start(q_rad=start_at, gripper_open=0.0, objects={name: self._T_base_obj})
+        return Act(scenario, name, start, np.pad(rows, ((0, 0), (0, 1))))
+
+
+def eased(
+    start_m: Float[ndarray, 3], end_m: Float[ndarray, 3], pace: float, control_hz: float
+) -> Float[ndarray, "T 3"]:
+    """A line, quintic in time."""
+    way_s = PEAK_SPEED * float(np.linalg.norm(end_m - start_m)) / (PUSHER_SPEED_M_S * pace)
+    part = np.arange(1, max(2, math.ceil(way_s * control_hz)) + 1)
+    part = part / part[-1]
+    return start_m + (part**3 * (10 - 15 * part + 6 * part**2))[:, None] * (end_m - start_m)
+
+
+def upright(T_base_obj: Pose) -> Pose:
+    """As it stands on a level table: z up, turned as it was. A scan's tilt would be a fall's, not an engine's."""
+    x = T_base_obj.rotation[:2, 0]
+    rotation = rotation_about_z(math.atan2(x[1], x[0]))
+    return Pose.from_parts("base", T_base_obj.child, rotation, T_base_obj.translation_m)
+
+
+def dropped(name: str, T_base_obj: Pose) -> Start:
+    lean = rotation_from_rotvec(np.array([DROP_TILT_RAD, 0.0, 0.0]))
+    at = T_base_obj.translation_m + np.array([0.0, 0.0, DROP_M])
+    return Start(objects={name: Pose.from_parts("base", name, T_base_obj.rotation @ lean, at)})
+
+
+def rotation_about_z(angle_rad: float) -> Float[ndarray, "3 3"]:
+    return rotation_from_rotvec(np.array([0.0, 0.0, angle_rad]))
+
+
+def padded(rows: Sequence[ndarray]) -> Float[ndarray, "N S D"]:
+    """Rows of T × D each, made as long as the longest: the last one is held."""
+    longest = max(len(row) for row in rows)
+    return np.stack([np.concatenate([row, np.tile(row[-1], (longest - len(row), 1))]) for row in rows])
