@@ -44,7 +44,9 @@ COMMANDS: dict[str, dict[str, Command]] = {
             "twin.segment", "SegmentTwin", "segment", "movable things out of the scene, holes closed"
         ),
         "contact": Command("twin.contact", "GiveContact", "give", "collision shapes, mass, friction; checked"),
-        "parity": Command("twin.parity", "CheckParity", "check", "one twin in two engines: differences in mm, °, ms"),
+        "parity": Command(
+            "twin.parity", "CheckParity", "check", "one twin in two engines: differences in mm, °, ms"
+        ),
         "eval": Command("twin.evaluate", "EvaluateTwin", "evaluate", "against held-out photos and known poses"),
     },
     "vla": {

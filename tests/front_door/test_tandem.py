@@ -3,10 +3,14 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Annotated, Literal
 
 import pytest
+import tyro
+from pydantic import Field, PositiveInt
 
 import tandem
+from hardware.config import Config
 from hardware.errors import BadInput
 
 EVERY_VERB = [(room, verb) for room, verbs in tandem.COMMANDS.items() for verb in verbs]
@@ -42,22 +46,67 @@ def test_bad_input_exits_with_two_and_no_traceback(capsys: pytest.CaptureFixture
     assert "Traceback" not in said
 
 
+class Inner(Config):
+    kind: Literal["inner"] = "inner"
+    steps: PositiveInt = 5
+    early: bool = True
+
+
+class Other(Config):
+    kind: Literal["other"] = "other"
+    size: int = 1
+
+
+class Outer(Config):
+    """A command's flags."""
+
+    name: tyro.conf.Positional[str]
+    paths: tuple[Path, ...] = ()
+    inner: Inner = Inner()
+    either: Annotated[Inner | Other, Field(discriminator="kind")] = Inner()
+    seed: int = 0
+
+
+def parsed(words: list[str], text: str, folder: Path) -> Outer:
+    file = folder / "mine.yaml"
+    file.write_text(text)
+    flags, defaults = tandem.with_file([*words, "--config", str(file)], Outer)
+    return tyro.cli(Outer, args=flags, default=defaults)
+
+
 def test_flags_win_over_the_config_file(tmp_path: Path) -> None:
-    file = tmp_path / "mine.yaml"
-    file.write_text("training: {max_gaussians: 5, early_stop: false}\npaths: [a, b]\nseed: 3\n")
-    words = tandem.with_file(["scan", "--config", str(file), "--seed", "4"])
-    assert words == [
-        *("--training.max-gaussians", "5", "--training.no-early-stop", "--paths", "a", "b", "--seed", "3"),
-        *("scan", "--seed", "4"),
-    ]
+    text = "inner: {steps: 7, early: false}\npaths: [a, b]\nseed: 3\n"
+    config = parsed(["scan", "--seed", "4"], text, tmp_path)
+    assert config == Outer(name="scan", paths=(Path("a"), Path("b")), inner=Inner(steps=7, early=False), seed=4)
+
+
+def test_a_config_file_sets_positionals_and_chooses_between_kinds(tmp_path: Path) -> None:
+    assert parsed([], "name: n\neither: {kind: other, size: 9}\n", tmp_path) == Outer(
+        name="n", either=Other(size=9)
+    )
+
+
+def test_what_neither_the_file_nor_a_flag_sets_is_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        parsed([], "seed: 3\n", tmp_path)
+    assert "STR" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [("inner: {steps: -2}\n", r"inner\.steps.*-2"), ("either: {kind: x}\n", "either"), ("seed: many\n", "many")],
+)
+def test_a_value_that_is_refused_is_named(tmp_path: Path, text: str, named: str) -> None:
+    with pytest.raises(BadInput, match=rf"mine\.yaml: .*{named}"):
+        parsed(["n"], text, tmp_path)
 
 
 @pytest.mark.parametrize("text", ["- just\n- a list\n", "a: [unclosed\n"])
 def test_a_config_file_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
-    file = tmp_path / "bad.yaml"
-    file.write_text(text)
-    with pytest.raises(BadInput, match=r"bad\.yaml"):
-        tandem.with_file(["--config", str(file)])
+    with pytest.raises(BadInput, match=r"mine\.yaml"):
+        parsed(["n"], text, tmp_path)
 
 
 def test_a_room_with_one_verb_takes_its_words_at_once() -> None:
