@@ -204,7 +204,8 @@ def as_defaults[C: BaseModel](file: Path, kind: type[C]) -> C:
     for name, value in values.items():
         field = kind.model_fields[name]
         try:
-            given[name] = TypeAdapter(Annotated[field.annotation, field]).validate_python(value)
+            checked: Any = Annotated[field.annotation, field]  # pyright: ignore[reportInvalidTypeForm]
+            given[name] = TypeAdapter(checked).validate_python(value)
         except ValidationError as error:
             wrong = error.errors()[0]
             where = ".".join(map(str, (name, *wrong["loc"])))

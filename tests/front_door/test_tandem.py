@@ -71,6 +71,7 @@ def parsed(words: list[str], text: str, folder: Path) -> Outer:
     file = folder / "mine.yaml"
     file.write_text(text)
     flags, defaults = tandem.with_file([*words, "--config", str(file)], Outer)
+    assert defaults is not None
     return tyro.cli(Outer, args=flags, default=defaults)
 
 
