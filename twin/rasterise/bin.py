@@ -40,14 +40,14 @@ def bin_gaussians(
 ) -> Tiles:
     """Sorts by depth (stable, so ties keep the splat's order) and lists the Gaussians of each tile."""
     columns, rows = -(-width_px // TILE_PX), -(-height_px // TILE_PX)
-    order = _by_depth(np.flatnonzero(box[:, RIGHT]).astype(np.int32), projected)
+    order = by_depth(np.flatnonzero(box[:, RIGHT]).astype(np.int32), projected)
     counts = np.zeros((PARTS, columns * rows), np.int64)
-    run_chunks(_count, PARTS, order, box, columns, counts)
+    run_chunks(count_pairs, PARTS, order, box, columns, counts)
     ends = np.cumsum(counts.T.ravel())  # tile by tile, within a tile part by part: depth order survives
     places = np.concatenate([[0], ends[:-1]]).reshape(columns * rows, PARTS)
     members = np.empty(int(ends[-1]), np.int32)
     starts = np.append(places[:, 0], ends[-1])
-    run_chunks(_list, PARTS, order, box, columns, np.ascontiguousarray(places.T), members)
+    run_chunks(list_pairs, PARTS, order, box, columns, np.ascontiguousarray(places.T), members)
     return Tiles(columns, rows, starts, members)
 
 
@@ -70,7 +70,7 @@ def _number_pairs(box, starts):
 
 
 @njit(**KERNEL)
-def _by_depth(visible, projected):
+def by_depth(visible, projected):
     """Radix sort by the bits of the depth: positive floats order as their bits do."""
     count = visible.shape[0]
     depths = np.empty(count, np.float32)
@@ -102,7 +102,7 @@ def _by_depth(visible, projected):
 
 
 @njit(**KERNEL)
-def _count(first, last, order, box, columns, counts):
+def count_pairs(first, last, order, box, columns, counts):
     """How many Gaussians of each part touch each tile."""
     total = order.shape[0]
     for part in range(first, last):
@@ -114,7 +114,7 @@ def _count(first, last, order, box, columns, counts):
 
 
 @njit(**KERNEL)
-def _list(first, last, order, box, columns, places, members):
+def list_pairs(first, last, order, box, columns, places, members):
     """Writes each part's Gaussians behind those of the parts before it."""
     total = order.shape[0]
     for part in range(first, last):
