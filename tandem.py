@@ -56,6 +56,10 @@ COMMANDS: dict[str, dict[str, Command]] = {
             "vla.serve", "ServePolicy", "run", "a policy behind a websocket, as openpi's clients expect"
         ),
     },
+    "rl": {
+        "demos": Command("rl_online.demos", "RecordDemos", "record", "scripted demonstrations on the bench"),
+        "mine": Command("rl_online.mine", "MinePolicy", "mine", "a policy → failure map, S_target, reset plan"),
+    },
     "data": {
         "check": Command("hardware.dataset.check", "CheckData", "run", "what is wrong with a store or LeRobot set"),
         "repair": Command("hardware.dataset.repair", "RepairData", "run", "all that is sound → a new dataset"),

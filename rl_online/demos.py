@@ -1,0 +1,143 @@
+"""`tandem rl demos`: the bench's scripted demonstrator in; a store of labelled demonstrations out (`scripted`).
+
+It stands in for a person who teleoperates: it knows the truth and a little noise is laid over what it does. Only
+episodes whose outcome was measured as a success are kept, unless failures are asked for.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import tyro
+from pydantic import Field, NonNegativeFloat, PositiveInt
+
+from hardware import artefact
+from hardware.bench.demonstrator import Demonstrator
+from hardware.bench.tasks.start import TaskStart
+from hardware.config import Config
+from hardware.dataset.store import EpisodeStore
+from hardware.errors import BadInput
+from hardware.messages import NANOSECONDS_PER_SECOND
+from hardware.progress import progress
+from rl_online.bench_world import BenchWorld
+from rl_online.episode_log import EpisodeLog, store_episode
+from rl_online.open_world import WorldChoice, plant_config
+from rl_online.regions import PartName, Region
+from rl_online.world import World, pose_columns, pose_values
+from vla.policy import GRIPPER
+
+log = logging.getLogger(__name__)
+
+REPLAN_STEPS = 4
+"""Control steps between two looks of the demonstrator."""
+TRIES = 3
+"""Times the wanted number, before it gives up."""
+
+
+class RecordDemos(Config):
+    """Scripted demonstrations on the bench, with the object's pose among the state columns."""
+
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """The episode store; new episodes are added to what it has until the count is reached."""
+    count: PositiveInt = 10
+    """Successful episodes in the store when it is done."""
+    part: PartName = "id"
+    """Which start regions."""
+    world: WorldChoice = WorldChoice()
+    """The bench only."""
+    cameras: bool = True
+    """no-cameras: states and poses alone; much faster."""
+    poses: bool = True
+    """no-poses: the object's pose is left out, as from a cell that does not track it."""
+    noise_rad: NonNegativeFloat = 0.004
+    """Deviation of each target, drawn anew every look, so that no two demonstrations are alike."""
+    seed: int = Field(default=0, ge=0)
+    json_file: Annotated[Path | None, tyro.conf.arg(name="json")] = None
+
+
+class DemoFigures(Config):
+    """What was recorded."""
+
+    world: str
+    part: str
+    kept: int
+    tried: int
+    steps: int
+
+
+def record(config: RecordDemos) -> int:
+    """The verb."""
+    if config.world.bundle is not None:
+        raise BadInput(
+            "the scripted demonstrator drives the bench's plant, not a twin", "tandem rl expand makes twin demos"
+        )
+    world = BenchWorld(plant_config(config.world), 1, config.world.rate_hz)
+    store = EpisodeStore.create(config.output)
+    store.seal_interrupted()
+    have = len(store.finished())
+    tried = kept = steps = 0
+    with progress("demonstrations", config.count, min(have, config.count)) as advance:
+        while have + kept < config.count and tried < TRIES * config.count:
+            rng = np.random.default_rng([config.seed, have + tried])
+            episode, success = demonstrate(world, draw(world.sheet.parts, config.part, rng), config, rng)
+            tried += 1
+            if success:
+                kept += 1
+                steps += len(episode)
+                cameras = world.camera_names if config.cameras else ()
+                sheet = world.sheet
+                store_episode(episode, config.output, sheet.instruction, "scripted", True, cameras, world.label)
+                advance("")
+    figures = DemoFigures(world=world.label, part=config.part, kept=kept, tried=tried, steps=steps)
+    if config.json_file is not None:
+        artefact.write_model(config.json_file, figures)
+    print(f"{kept} of {tried} scripted episodes succeeded and were kept; {config.output} has {have + kept}")
+    world.close()
+    return 0
+
+
+def draw(parts: Sequence[tuple[PartName, Region]], part: PartName, rng: np.random.Generator) -> TaskStart:
+    """Uniform over the area of a part's regions. Raises `BadInput` where the task has none."""
+    regions = [region for name, region in parts if name == part]
+    if not regions:
+        raise BadInput(f"the task has no '{part}' regions")
+    areas = np.array([region.area_m2 for region in regions])
+    return regions[int(rng.choice(len(regions), p=areas / areas.sum()))].draw(rng)
+
+
+def demonstrate(
+    world: BenchWorld, start: TaskStart, config: RecordDemos, rng: np.random.Generator
+) -> tuple[EpisodeLog, bool]:
+    """One episode until the task is done and the arm is on its way home, or time is out."""
+    plant, limit = world.plants[0], round(world.sheet.time_limit_s * world.rate_hz)
+    demonstrator = Demonstrator(config.world.task, config.world.arm, world.rate_hz, REPLAN_STEPS)
+    episode = EpisodeLog(column_names(world, config.poses), (*world.joint_names, GRIPPER), world.rate_hz)
+    world.reset([start], [0])
+    while len(episode) < limit and not plant.success():
+        now_ns = round(len(episode) * NANOSECONDS_PER_SECOND / world.rate_hz)
+        chunk = demonstrator.chunk(now_ns, plant.reading(), plant.gripper(), plant.truth())
+        offset = rng.normal(0.0, config.noise_rad, len(world.joint_names))
+        for row in chunk.values:
+            action = row + np.append(offset, 0.0)
+            step(world, action, episode, config.cameras)
+    return episode, plant.success()
+
+
+def step(world: World, action: np.ndarray, episode: EpisodeLog, cameras: bool) -> None:
+    """Writes down what is seen, then acts."""
+    now = world.moment()
+    whole = np.concatenate([now.q_rad[0], now.gripper_open[:1], pose_values(now.Ts_base_object)[0]])
+    episode.states.append(whole[: len(episode.state_names)])
+    episode.actions.append(action)
+    if cameras:
+        episode.pictures.append({camera: world.picture(camera, 0) for camera in world.camera_names})
+    world.step(action[None], [0])
+
+
+def column_names(world: World, poses: bool) -> tuple[str, ...]:
+    """State columns of an episode: joints, gripper, and where the object is."""
+    return (*world.joint_names, GRIPPER, *(pose_columns(world.sheet.object_name) if poses else ()))

@@ -1,0 +1,69 @@
+"""A description of a world in; the world out. The bench needs nothing; a twin needs a bundle and a task."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from pydantic import PositiveFloat, PositiveInt
+
+from hardware.bench.arm_models import ArmName
+from hardware.bench.plant_config import LiveCamera, PlantConfig, TaskName
+from hardware.bench.tasks.catalogue import open_task
+from hardware.config import Config
+from rl_online import bench_world
+from rl_online.bench_world import BenchWorld
+from rl_online.twin_world import Outcome, TwinWorld
+from rl_online.world import TaskSheet, World
+from twin.sim.open import Engine, open_simulator
+
+
+class WorldChoice(Config):
+    """Where episodes are run."""
+
+    bundle: Path | None = None
+    """A twin bundle with contact. Without one: the bench's plant: simulated, and standing in for the real side."""
+    engine: Engine = "mujoco"
+    task: TaskName = "pick_place"
+    """Of the bench's catalogue: start regions, goal, time limit and words."""
+    arm: ArmName = "so101"
+    object_name: str = ""
+    """The task's object in the twin; empty: as the task calls it."""
+    outcome: Outcome = Outcome()
+    """When a twin's episode counts as a success."""
+    seed: int = 0
+    """Of the bench's looks and sizes."""
+    rate_hz: PositiveFloat = 20.0
+    camera_px: PositiveInt = 160
+    """Width of the pictures; their height is three quarters of it."""
+
+
+WorldFlag = Annotated[WorldChoice, tyro.conf.arg(name="world")]
+Side = Literal["bench", "twin"]
+
+
+def plant_config(choice: WorldChoice) -> PlantConfig:
+    camera = LiveCamera(width_px=choice.camera_px, height_px=choice.camera_px * 3 // 4)
+    return PlantConfig(
+        task=choice.task,
+        arm_model=choice.arm,
+        seed=choice.seed,
+        cameras={"cam_front": camera, "cam_wrist": camera},
+    )
+
+
+def open_world(choice: WorldChoice, n_envs: int = 1) -> World:
+    """Raises `BadInput` for a bundle that cannot be simulated."""
+    if choice.bundle is None:
+        return BenchWorld(plant_config(choice), n_envs, choice.rate_hz)
+    task = open_task(choice.task, choice.arm)
+    sheet = TaskSheet(
+        task.instruction,
+        choice.object_name or task.object_name,
+        task.time_limit_s,
+        bench_world.parts(task.layout),
+        task.layout.goal,
+    )
+    simulator = open_simulator(choice.bundle, choice.engine, n_envs, control_hz=choice.rate_hz)
+    return TwinWorld(simulator, sheet, choice.outcome, px=choice.camera_px)
