@@ -37,6 +37,7 @@ ALONE = (
     "hardware/bench/test_plant_server",
     "hardware/bench/test_link",
     "hardware/execution/test_deadline",
+    "hardware/page/test_server",
     "hardware/test_supervisor",
     "hardware/test_up",
     "rl_online/test_learner",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -32,6 +32,7 @@ HOLDER_SILENT_S = 3.0
 """A holder whose page says nothing for so long has lost the seat to whoever asks."""
 
 
+@runtime_checkable
 class Robot(Protocol):
     """What the page does to the robot; every call returns at once."""
 
@@ -44,6 +45,7 @@ class Robot(Protocol):
     def ask_episode(self, what: Literal["start", "stop", "success", "failure", "discard"]) -> None: ...
 
 
+@runtime_checkable
 class ArmKinematics(ToolKinematics, Protocol):
     def T_base_tip(self, q_rad: Float[ndarray, " J"]) -> Pose: ...
 

@@ -6,10 +6,10 @@ The target starts where the arm was last sent, so taking over makes no jump, and
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy import ndarray
 from pydantic import Field, PositiveFloat
 
@@ -20,6 +20,8 @@ from hardware.messages import NANOSECONDS_PER_SECOND
 Mode = Literal["joint", "tool"]
 TOOL_AXES = ("x", "y", "z", "roll", "pitch", "yaw")
 """Along the base's axes (x forward, y left, z up), and about the tool's own roll axis and the base's y and z."""
+END_RAD = 0.03
+"""So near to an end of its range a joint counts as being there."""
 FIRST_STEP_S = 0.025
 """The first heartbeat after a rest has no predecessor: it moves for as long as they are usually apart."""
 
@@ -41,6 +43,7 @@ class JogConfig(Config):
     """Near a singular posture, joints stay slow instead of following exactly."""
 
 
+@runtime_checkable
 class ToolKinematics(Protocol):
     """What tool mode needs of `hardware.kinematics.Kinematics`."""
 
@@ -117,15 +120,35 @@ class Jog:
         return self._tool_speeds(self._kinematics.jacobian(self._target.q_rad), way)
 
     def _tool_speeds(self, jacobian: Float[ndarray, "6 J"], way: Float[ndarray, 6]) -> Float[ndarray, " J"]:
-        """Damped least squares. The roll axis is the last joint's; all joints slow down together at their speed."""
+        """Damped least squares. The roll axis is the last joint's; all joints slow down together at their speed.
+
+        A joint that stands at an end of its range is left out where it would have to go beyond: the others go on along
+        the tool's path as well as they can.
+        """
         roll_axis = jacobian[3:, -1] / max(float(np.linalg.norm(jacobian[3:, -1])), 1e-9)
         turn = way[3] * roll_axis + np.array([0.0, way[4], way[5]])
         twist = np.concatenate([way[:3] * self.config.tool_m_s, turn * self.config.tool_rad_s])
         weight = np.array([1.0] * 3 + [self.config.turn_weight_m_rad] * 3)
         weighted = weight[:, None] * jacobian
-        square = weighted.T @ weighted + self.config.damping_m**2 * np.eye(jacobian.shape[1])
-        speeds = np.linalg.solve(square, weighted.T @ (weight * twist))
+        free = np.ones(jacobian.shape[1], bool)
+        speeds = np.zeros(len(free))
+        for _ in free:
+            columns = weighted[:, free]
+            square = columns.T @ columns + self.config.damping_m**2 * np.eye(columns.shape[1])
+            speeds = np.zeros(len(free))
+            speeds[free] = np.linalg.solve(square, columns.T @ (weight * twist))
+            beyond = self._is_beyond(speeds)
+            if not beyond.any():
+                break
+            free &= ~beyond
         return speeds / max(1.0, float(np.abs(speeds).max(initial=0.0)) / self.config.joint_rad_s)
+
+    def _is_beyond(self, speeds: Float[ndarray, " J"]) -> Bool[ndarray, " J"]:
+        """Which joints stand at an end of their range and would go on."""
+        assert self._target is not None
+        q_rad = self._target.q_rad
+        up, down = speeds > 0, speeds < 0
+        return (up & (q_rad > self._upper_rad - END_RAD)) | (down & (q_rad < self._lower_rad + END_RAD))
 
     def _within(self, q_rad: Float[ndarray, " J"], sent_rad: Float[ndarray, " J"]) -> Float[ndarray, " J"]:
         leash = self.config.leash_rad

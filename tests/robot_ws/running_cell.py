@@ -1,4 +1,4 @@
-"""A bench cell as true processes, moved by a replayed recording, for tests that kill parts of it."""
+"""A bench cell as true processes, for tests that kill parts of it or drive it."""
 
 import os
 import signal
@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from hardware import artefact, cell, ros_environment
+from hardware import artefact, ros_environment
+from hardware import cell as cells
 from hardware.bench.arm_models import SO101
 from hardware.bench.link import PlantLink
+from hardware.cell import CellConfig
 from hardware.node_graph import Occasion, graph
 from hardware.supervisor import Supervisor
 from vla import replay
@@ -26,21 +28,14 @@ SWING_RAD, SWING_HZ = 0.4, 0.25
 class RunningCell:
     """Supervised in a thread of its own; the arm's speed is watched at the plant all the time."""
 
-    def __init__(self, folder: Path, sockets: Path) -> None:
-        self.store = folder / "episodes"
+    def __init__(self, folder: Path, sockets: Path, cell: CellConfig, occasion: Occasion) -> None:
+        self.folder, self.cell = folder, cell
         self.failure: BaseException | None = None
         self._closing = threading.Event()
         self._ready = threading.Event()
         self._speeds: list[tuple[int, float]] = []
-        chosen = cell.load("bench")
-        cameras = {name: {"kind": "bench", "width_px": 160, "height_px": 120} for name in chosen.cameras}
-        chosen = chosen.but(policy={"kind": "server", "port": free_port()}, cameras=cameras, episode_s=600.0)
-        self.cell = chosen.but(bench={"socket": sockets / "plant"})
-        artefact.write_model(folder / "cell.json", self.cell)
-        replay.write(folder / "swing.npz", swing())
-        serves = ("--replay", str(folder / "swing.npz"))
-        occasion = Occasion(folder / "cell.json", folder, episodes=1, store=self.store, serves=serves)
-        self._specs = graph(self.cell, occasion)
+        artefact.write_model(occasion.cell_file, cell)
+        self._specs = graph(cell, occasion)
         self._logs, self._sockets = folder / "logs", sockets
         self._threads = [threading.Thread(target=self._supervise), threading.Thread(target=self._watch)]
         for thread in self._threads:
@@ -70,11 +65,20 @@ class RunningCell:
     def wait_moving(self) -> None:
         """Until the arm swings through the middle of its way."""
 
-        def moves() -> bool:
-            newest = self._speeds[-5:]
-            return len(newest) == 5 and all(speed > MOVES_RAD_S for _, speed in newest)
+        self.wait(self._moves, "the arm moves")
 
-        self.wait(moves, "the arm moves")
+    def moves_within(self, seconds: float) -> bool:
+        """Whether the arm swings within that time."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            if self._moves():
+                return True
+            time.sleep(0.01)
+        return False
+
+    def _moves(self) -> bool:
+        newest = self._speeds[-5:]
+        return len(newest) == 5 and all(speed > MOVES_RAD_S for _, speed in newest)
 
     def last_moving_s(self, since_ns: int, watched_s: float) -> float:
         """How long after `since_ns` the arm still moved, of all that was seen within `watched_s`."""
@@ -85,6 +89,10 @@ class RunningCell:
             if 0 <= stamp - since_ns < watched_s * 1e9 and speed > AT_REST_RAD_S
         ]
         return (max(moving) - since_ns) * 1e-9 if moving else 0.0
+
+    def fastest_rad_s(self, since_ns: int) -> float:
+        """Of any joint."""
+        return max(speed for stamp, speed in self._speeds if stamp >= since_ns)
 
     def close(self) -> None:
         self._closing.set()
@@ -117,12 +125,28 @@ class RunningCell:
                 time.sleep(0.004)
 
 
+def bench(sockets: Path, policy: dict[str, object]) -> CellConfig:
+    """With small pictures, and a plant of its own."""
+    chosen = cells.load("bench")
+    cameras = {name: {"kind": "bench", "width_px": 160, "height_px": 120} for name in chosen.cameras}
+    return chosen.but(policy=policy, cameras=cameras, episode_s=600.0, bench={"socket": sockets / "plant"})
+
+
+def swinging(folder: Path, sockets: Path) -> RunningCell:
+    """Moved by a replayed recording, and recorded in `folder / "episodes"`."""
+    cell = bench(sockets, {"kind": "server", "port": free_port()})
+    replay.write(folder / "swing.npz", swing())
+    serves = ("--replay", str(folder / "swing.npz"))
+    occasion = Occasion(folder / "cell.json", folder, episodes=1, store=folder / "episodes", serves=serves)
+    return RunningCell(folder, sockets, cell, occasion)
+
+
 def swing() -> replay.Recording:
     """Ten minutes of the base's joint going to and fro."""
     times_s = np.arange(600 * 20) / 20
     actions = np.tile([*SO101.home_rad, 1.0], (len(times_s), 1))
     actions[:, 0] += SWING_RAD * np.sin(2 * np.pi * SWING_HZ * times_s)
-    return replay.Recording(actions, (*SO101.joints, cell.GRIPPER), 20.0)
+    return replay.Recording(actions, (*SO101.joints, cells.GRIPPER), 20.0)
 
 
 def free_port() -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hardware.dataset.store import EpisodeStore
-from tests.robot_ws.running_cell import RunningCell
+from tests.robot_ws.running_cell import RunningCell, swinging
 
 pytestmark = [
     pytest.mark.slow,
@@ -28,7 +28,7 @@ TRIES = 3
 @pytest.fixture(scope="module")
 def cell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCell]:
     with tempfile.TemporaryDirectory(prefix="tandem-") as sockets:
-        running = RunningCell(tmp_path_factory.mktemp("run"), Path(sockets))
+        running = swinging(tmp_path_factory.mktemp("run"), Path(sockets))
         yield running
         running.close()
 
@@ -55,8 +55,11 @@ def test_the_arm_is_held_at_once_and_the_process_comes_back_alone(cell: RunningC
 
 def test_all_that_was_recorded_before_the_recorder_was_killed_is_readable(cell: RunningCell) -> None:
     """Runs after the recorder was killed above: its first episode is whole, and the next one has begun."""
-    cell.wait(lambda: len(EpisodeStore.open(cell.store).folders()) >= 2, "the episode goes on in a new one")
-    first = EpisodeStore.open(cell.store).episodes()[0]
+    cell.wait(
+        lambda: len(EpisodeStore.open(cell.folder / "episodes").folders()) >= 2,
+        "the episode goes on in a new one",
+    )
+    first = EpisodeStore.open(cell.folder / "episodes").episodes()[0]
     assert first.manifest.interrupted
     assert len(first) > 20
     frames = [first.frame(number) for number in (0, len(first) // 2, len(first) - 1)]

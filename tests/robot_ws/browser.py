@@ -1,0 +1,72 @@
+"""Headless Chromium, and what a person at the page does with it."""
+
+import os
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+CHROMIUM = next((path for name in ("chromium", "chromium-browser") if (path := shutil.which(name))), None)
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (apt-get install chromium)")
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--force-color-profile=srgb"]
+PATIENCE_MS = 60_000
+
+
+@contextmanager
+def chromium() -> Iterator:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with playwright.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+def open_page(browser, address: str, **options):
+    """In a context of its own, once the first pulses have come."""
+    page = browser.new_context(**{"viewport": {"width": 1280, "height": 800}} | options).new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    page.goto(address)
+    page.wait_for_function("() => window.tandem?.shown.last.q_rad !== undefined")
+    return page
+
+
+def take_controls(page) -> None:
+    page.get_by_role("button", name="Take the controls").click()
+    page.wait_for_function("() => tandem.drive.enabled")
+
+
+def choose_joints(page) -> None:
+    page.get_by_text("Joints", exact=True).click()
+
+
+def kill_renderers() -> int:
+    """Of the browsers that this process started; when, on the monotonic clock."""
+    now_ns = time.monotonic_ns()
+    for pid in descendants(os.getpid()):
+        try:
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if b"--type=renderer" in words:
+            os.kill(pid, signal.SIGKILL)
+    return now_ns
+
+
+def descendants(pid: int) -> list[int]:
+    parents: dict[int, list[int]] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            stat = (folder / "stat").read_text()
+        except OSError:
+            continue
+        parents.setdefault(int(stat.rpartition(")")[2].split()[1]), []).append(int(folder.name))
+    found, left = [], [pid]
+    while left:
+        children = parents.get(left.pop(), [])
+        found += children
+        left += children
+    return found
