@@ -44,14 +44,27 @@ COMMANDS: dict[str, dict[str, Command]] = {
             "twin.segment", "SegmentTwin", "segment", "movable things out of the scene, holes closed"
         ),
         "contact": Command("twin.contact", "GiveContact", "give", "collision shapes, mass, friction; checked"),
+        "sim": Command(
+            "twin.sim.show", "ShowSim", "show", "drop, push or lift a twin's things: a film, and its cost"
+        ),
+        "cameras": Command(
+            "twin.sim.cameras", "PlaceCameras", "place", "where a cell's cameras are → the simulator"
+        ),
         "parity": Command(
             "twin.parity", "CheckParity", "check", "one twin in two engines: differences in mm, °, ms"
+        ),
+        "identify": Command(
+            "twin.identify", "IdentifyServos", "identify", "episodes → how the cell's servos differ"
         ),
         "eval": Command("twin.evaluate", "EvaluateTwin", "evaluate", "against held-out photos and known poses"),
     },
     "vla": {
         "sft": Command("vla.sft", "TrainPolicy", "sft", "demonstrations → a policy"),
         "rft": Command("vla.rft", "ReinforcePolicy", "rft", "policy, demonstrations → better by process rewards"),
+        "continual": Command(
+            "vla.continual", "LearnContinually", "learn", "one task after another, forgetting little"
+        ),
+        "gate": Command("vla.gate", "GatePolicy", "gate", "refuse a new policy that has lost an old task"),
         "serve": Command(
             "vla.serve", "ServePolicy", "run", "a policy behind a websocket, as openpi's clients expect"
         ),

@@ -125,9 +125,9 @@ def score(
     return ProcessRewards(parts[0], parts[1], parts[2], sums)
 
 
-def gripper_columns(action_names: Sequence[str], chosen: Sequence[str] | None = None) -> tuple[int, ...]:
-    """Columns of the named actions; None: of all whose name says gripper."""
-    if chosen is None:
+def gripper_columns(action_names: Sequence[str], chosen: Sequence[str] = ()) -> tuple[int, ...]:
+    """Columns of the named actions; where none is named, of all whose name says gripper."""
+    if not chosen:
         return tuple(column for column, name in enumerate(action_names) if "gripper" in name.lower())
     unknown = [name for name in chosen if name not in action_names]
     if unknown:

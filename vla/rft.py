@@ -35,8 +35,11 @@ def rft(config: ReinforcePolicy) -> int:
     return 0
 
 
-def start(config: ReinforcePolicy, mixture: Sequence[Demonstrations]) -> Reinforcement:
-    """A run at its first step, or where its checkpoint left it. Raises `BadInput` for data it cannot learn from."""
+def start(config: ReinforcePolicy, mixture: Sequence[Demonstrations], work: Path | None = None) -> Reinforcement:
+    """A run at its first step, or where its checkpoint left it. Raises `BadInput` for data it cannot learn from.
+
+    `work` keeps the features of a frozen encoder; runs on the same pictures may share it.
+    """
     device = chosen_device(config)
     source = continued.policy_folder(config.policy)
     policy = voiced(policy_file.load_policy(source, device), config)
@@ -48,7 +51,7 @@ def start(config: ReinforcePolicy, mixture: Sequence[Demonstrations]) -> Reinfor
         encoder=ImageEncoder(policy.config.architecture.image_px).to(device),
         augmentation=config.augmentation,
         cached_variants=0 if policy.config.unfrozen_encoder else config.cached_variants,
-        folder=config.output / "work",
+        folder=work or config.output / "work",
         seed=config.seed,
     )
     episodes = preparation.episodes(mixture)

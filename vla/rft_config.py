@@ -21,7 +21,7 @@ class RftSchedule(Schedule):
     steps: PositiveInt = 300
     batch: PositiveInt = 8
     """Observations in a step, each with a group of chunks. Halved, with a word, when a GPU's memory is too small."""
-    learning_rate: PositiveFloat = 1e-4
+    learning_rate: PositiveFloat = 2e-4
     warmup_steps: int = Field(default=10, ge=0)
     weight_decay: NonNegativeFloat = 0.0
 
@@ -59,8 +59,8 @@ class ReinforcePolicy(TrainingRun):
     weights: tuple[NonNegativeFloat, ...] = ()
     """How often each dataset is drawn from. Empty: by its number of frames."""
     rewards: RewardWeights = RewardWeights()
-    gripper: tuple[str, ...] | None = None
-    """Actions that open and close; None: those whose name says gripper."""
+    gripper: tuple[str, ...] = ()
+    """Actions that open and close. Empty: those whose name says gripper."""
     grpo: Grpo = Grpo()
     consistency_weight: NonNegativeFloat = 1.0
     """Of the consistency head's imitation loss beside the token head's rewards."""

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
+from hardware.errors import BadInput
 from hardware.progress import progress
 from vla import grpo, rft_samples, training_state
 from vla.optimisation import adamw, halved, learning_rate, set_rate
@@ -87,8 +88,11 @@ class Reinforcement:
         """All steps that are left. On Ctrl-C the state is kept first."""
         before, began = self.seconds, time.monotonic()
         saved, steps = began, self.config.optimisation.steps
-        if not self.curve:
-            self.evaluate()
+        if not self.curve and self.evaluate().fcr == 0:
+            raise BadInput(
+                "no sampled chunk decodes, so every reward is 0 and there is nothing to prefer",
+                "train the token head first: tandem vla sft, with a token weight above 0",
+            )
         with progress("reinforcing", steps, self.step_count) as advance, self._kept_on_interrupt():
             while self.step_count < steps:
                 reward = self.step()

@@ -23,7 +23,9 @@ from vla.prepared import PreparedEpisode
 
 ROOT = Path(__file__).parents[1]
 RUN, REPORT, POLICY, TENSORBOARD = "run.json", "report.html", "policy", "tensorboard"
-FREE_TO_CHANGE = {"checkpoint_every_s": 0, "threads": None, "output": Path()}
+WORK = "work"
+"""Features and checkpoints; a run that was stopped while it encoded pictures has nothing else."""
+FREE_TO_CHANGE = {"checkpoint_every_s": 0, "threads": None, "output": Path(), "json_file": None}
 """Settings that change nothing in what is learned."""
 
 
@@ -46,7 +48,7 @@ def require_output(config: TrainingRun) -> None:
     if config.output.exists() and not config.output.is_dir():
         raise BadInput(f"{config.output} is a file", "give a folder: -o runs/my_policy")
     if not file.exists():
-        if config.output.exists() and any(config.output.iterdir()):
+        if config.output.exists() and any(inside.name != WORK for inside in config.output.iterdir()):
             raise BadInput(f"{config.output} holds something that is no training run", "give a new folder")
         return
     before = json.loads(file.read_text(encoding="utf-8"))["config"]
@@ -84,7 +86,8 @@ def git_hash() -> str | None:
 
 def fingerprint(config: TrainingRun, episodes: Sequence[PreparedEpisode]) -> str:
     """Of the settings that matter and the numbers of the data."""
-    digest = hashlib.sha256(config.but(**FREE_TO_CHANGE).model_dump_json().encode())
+    plain = {key: value for key, value in FREE_TO_CHANGE.items() if key in type(config).model_fields}
+    digest = hashlib.sha256(config.but(**plain).model_dump_json().encode())
     for episode in episodes:
         digest.update(f"{episode.dataset}/{episode.number}/{episode.instruction}".encode())
         digest.update(np.ascontiguousarray(episode.actions).data)

@@ -48,8 +48,11 @@ def opened(folders: Sequence[Path]) -> list[Demonstrations]:
     return [demonstrations.open_demonstrations(folder, name) for folder, name in zip(folders, names, strict=True)]
 
 
-def start(config: TrainPolicy, mixture: Sequence[Demonstrations]) -> Training:
-    """A run at its first step, or where its checkpoint left it. Raises `BadInput` for data it cannot learn from."""
+def start(config: TrainPolicy, mixture: Sequence[Demonstrations], work: Path | None = None) -> Training:
+    """A run at its first step, or where its checkpoint left it. Raises `BadInput` for data it cannot learn from.
+
+    `work` keeps the features of a frozen encoder; runs on the same pictures may share it.
+    """
     accelerator = accelerator_of(config)
     config = continued.settings(config)
     interface = interface_of(config, mixture)
@@ -60,7 +63,7 @@ def start(config: TrainPolicy, mixture: Sequence[Demonstrations]) -> Training:
         encoder=encoder,
         augmentation=config.augmentation,
         cached_variants=0 if config.unfrozen_encoder else config.cached_variants,
-        folder=config.output / "work",
+        folder=work or config.output / "work",
         seed=config.seed,
     )
     with accelerator.main_process_first():

@@ -1,0 +1,55 @@
+"""Success rates by stage and task in, FWT, NBT and AUC out (as LIBERO has them, arXiv 2306.03310)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy import ndarray
+
+DRAWS = 2000
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Means over the tasks. A base stage teaches several tasks at once: all of them are learned at stage 0 (ours)."""
+
+    fwt: float
+    """Forward transfer: the success right after a task was learned."""
+    nbt: float
+    """Negative backward transfer: what later stages lost of it. 0 where no task has a later stage."""
+    auc: float
+    """The mean success over the stages since a task was learned."""
+
+
+def scores(rates: Float[ndarray, "Q K"], learned_at: Sequence[int]) -> Scores:
+    """`rates[q, k]`: success on task k after stage q, in 0 … 1. Stages before `learned_at[k]` are not looked at.
+
+    The last stage's tasks have no later one, so they have no NBT and do not count in its mean.
+    """
+    fwt, nbt, auc = [], [], []
+    for task, first in enumerate(learned_at):
+        since = rates[first:, task]
+        fwt.append(since[0])
+        auc.append(since.mean())
+        if len(since) > 1:
+            nbt.append((since[0] - since[1:]).mean())
+    return Scores(float(np.mean(fwt)), float(np.mean(nbt)) if nbt else 0.0, float(np.mean(auc)))
+
+
+def intervals(
+    successes: Int[ndarray, "Q K"], trials: Int[ndarray, "Q K"], learned_at: Sequence[int], seed: int = 0
+) -> dict[str, tuple[float, float]]:
+    """95 % of each score given the trials: every rate drawn from its posterior under Jeffreys' prior, independently.
+
+    It says what more trials of these policies could change, not what another training run would.
+    """
+    rng = np.random.default_rng(seed)
+    draws = [scores(rng.beta(successes + 0.5, trials - successes + 0.5), learned_at) for _ in range(DRAWS)]
+    found = {}
+    for name in ("fwt", "nbt", "auc"):
+        low, high = np.quantile([getattr(draw, name) for draw in draws], [0.025, 0.975])
+        found[name] = (float(low), float(high))
+    return found
