@@ -71,6 +71,8 @@ COMMANDS: dict[str, dict[str, Command]] = {
     },
     "rl": {
         "demos": Command("rl_online.demos", "RecordDemos", "record", "scripted demonstrations on the bench"),
+        "learn": Command("rl_online.learner", "LearnOnline", "learn", "demonstrations and tried chunks → a policy"),
+        "act": Command("rl_online.actor", "ActOnline", "act", "try the newest policy, send what came of it"),
         "mine": Command("rl_online.mine", "MinePolicy", "mine", "a policy → failure map, S_target, reset plan"),
     },
     "data": {
@@ -113,6 +115,9 @@ COMMANDS: dict[str, dict[str, Command]] = {
         ONLY: Command(
             "hardware.up", "UpCell", "up", "a whole robot cell as ROS 2 processes; the bench needs no robot"
         ),
+    },
+    "gui": {
+        ONLY: Command("hardware.up", "OpenPage", "up", "the same with the page: see, drive by keys, record, stop"),
     },
 }
 

@@ -20,7 +20,7 @@ from numpy import ndarray
 from hardware.bench.arm_models import ARMS, ArmModel
 from hardware.errors import BadInput
 from hardware.spatial import Pose
-from twin import object_asset
+from twin import object_asset, servos
 from twin.export import mjcf
 from twin.object_asset import ObjectAsset, RobotAsset, Supports
 from twin.sim import cameras
@@ -91,9 +91,12 @@ class SimScene:
         if timestep_s is not None:
             spec.option.timestep = timestep_s
         try:
-            return spec.compile()
+            model = spec.compile()
         except ValueError as error:
             raise BadInput(f"MuJoCo refuses the scene: {error}", f"tandem twin contact {self.bundle}") from error
+        if self.hand.arm is not None:
+            servos.apply(model, self.hand.joints, self.hand.prefix, servos.of(self.bundle))
+        return model
 
     def spec(self) -> mujoco.MjSpec:
         file = self.bundle / object_asset.SCENE_XML
