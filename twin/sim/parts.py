@@ -13,9 +13,8 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from hardware.errors import BadInput
-from hardware.spatial import Pose
+from hardware.spatial import quat_wxyz_from_rotation
 from twin import object_asset, robot_splat, splat_ply
-from twin.robot_splat import Link
 from twin.sim.scene import PUSHER_LONG_M, PUSHER_RADIUS_M, SimScene
 from twin.splat import Splat
 from twin.splat_motion import moved
@@ -62,7 +61,7 @@ def links(scene: SimScene, model: mujoco.MjModel) -> list[Part]:
     """As the scan saw them; grey, sampled from the arm's meshes, where robot.json names no splats."""
     hand, robot = scene.hand, scene.robot
     if robot is None:
-        return [Part(hand.tool_body, model.body(hand.tool_body).id, robot_splat.link_splat(_rod(), NOTHING))]
+        return [Part(hand.tool_body, model.body(hand.tool_body).id, rod())]
     if robot.links:
         splats = {name: splat_ply.read(scene.bundle / file) for name, file in robot.links.items()}
     else:
@@ -71,10 +70,19 @@ def links(scene: SimScene, model: mujoco.MjModel) -> list[Part]:
     return [Part(name, model.body(hand.prefix + name).id, splat) for name, splat in splats.items()]
 
 
-def _rod() -> Link:
-    """The pusher's surface; its frame is at its lower end."""
+def rod() -> Splat:
+    """The pusher's surface, grey; its frame is at its lower end."""
     shape = trimesh.creation.capsule(PUSHER_LONG_M - 2 * PUSHER_RADIUS_M, PUSHER_RADIUS_M)
     vertices: Float[ndarray, "V 3"] = np.asarray(shape.vertices, np.float64)
     vertices[:, 2] += PUSHER_LONG_M / 2 - shape.bounds.mean(0)[2]
     points, normals = robot_splat.sampled(vertices, np.asarray(shape.faces), np.random.default_rng(0))
-    return Link("pusher", points, normals, Pose.identity("world", "pusher"))
+    side = np.cross(normals, np.where(np.abs(normals[:, :1]) < 0.9, [[1.0, 0, 0]], [[0, 1.0, 0]]))
+    side /= np.linalg.norm(side, axis=1, keepdims=True)
+    facing = np.stack([side, np.cross(normals, side), normals], 2)
+    return Splat(
+        means_m=points,
+        quats_wxyz=quat_wxyz_from_rotation(facing),
+        scales_m=np.tile([2.2e-3, 2.2e-3, 3e-4], (len(points), 1)),
+        opacities=np.full(len(points), 0.95),
+        sh=np.zeros((len(points), 1, 3)),
+    )
