@@ -65,6 +65,12 @@ class UpCell(Config):
     """Also write the summary there."""
 
 
+class OpenPage(UpCell):
+    """Start a robot cell with the page for the browser: `tandem up CELL --gui`."""
+
+    gui: bool = True
+
+
 def up(config: UpCell) -> int:
     """Returns 0 when all episodes were run. Raises `CellFailed`, `BadInput`."""
     resolved = resolve(config)
