@@ -43,6 +43,9 @@ COMMANDS: dict[str, dict[str, Command]] = {
         "segment": Command(
             "twin.segment", "SegmentTwin", "segment", "movable things out of the scene, holes closed"
         ),
+        "align": Command(
+            "twin.robot_alignment", "AlignRobot", "align", "where the arm stands in the scan, by itself"
+        ),
         "contact": Command("twin.contact", "GiveContact", "give", "collision shapes, mass, friction; checked"),
         "sim": Command(
             "twin.sim.show", "ShowSim", "show", "drop, push or lift a twin's things: a film, and its cost"
@@ -65,6 +68,7 @@ COMMANDS: dict[str, dict[str, Command]] = {
             "vla.continual", "LearnContinually", "learn", "one task after another, forgetting little"
         ),
         "gate": Command("vla.gate", "GatePolicy", "gate", "refuse a new policy that has lost an old task"),
+        "eval": Command("vla.evaluate", "EvaluatePolicy", "run", "success rates in an environment, with intervals"),
         "serve": Command(
             "vla.serve", "ServePolicy", "run", "a policy behind a websocket, as openpi's clients expect"
         ),

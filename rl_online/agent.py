@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 import torch
 from jaxtyping import Float
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
@@ -210,8 +211,6 @@ class Agent:
 
     def restore(self, file: Path) -> None:
         """Raises `BadInput` for a checkpoint of another policy."""
-        from safetensors import safe_open
-
         with safe_open(str(file), framework="pt") as stored:
             progress = Progress.model_validate_json((stored.metadata() or {})["progress"])
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - not a dict
@@ -229,5 +228,5 @@ def take_head(policy: TandemVLA, data: bytes) -> None:
     """Published weights into an actor's policy. Raises `BadInput` when they do not fit."""
     try:
         policy.consistency_head.load_state_dict(load(data))
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, SafetensorError) as error:
         raise BadInput(f"the published weights do not fit this policy: {error}") from error

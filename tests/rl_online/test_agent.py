@@ -1,0 +1,118 @@
+"""The actor–critic's two losses by hand where they can be, and that one follows the other."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hardware.dataset.frame_grid import SOURCES
+from hardware.errors import BadInput
+from rl_online import embedding
+from rl_online.agent import Agent, take_head
+from rl_online.critic import CriticSize
+from rl_online.presets import PRESETS, ActorWeights, Algorithm
+from rl_online.replay import Transitions, joined
+from tests.rl_online.transitions import some
+from tests.vla import small_policy
+from vla.demonstrations import Demonstration
+
+QUICK = PRESETS["twinrl"].but(critic=CriticSize(width=32), actor_rate=1e-3, critic_rate=1e-2)
+
+
+def agent(algorithm: Algorithm = QUICK, seed: int = 0) -> Agent:
+    return Agent(policy(), algorithm, seed)
+
+
+def policy():
+    made = small_policy.policy()
+    config = made.config.but(interface=small_policy.interface((), language=False))
+    return type(made)(config, made.fast, 0).eval()
+
+
+def rows(count: int, made: Agent, **changes: object) -> Transitions:
+    batch = some(count, 1, "policy", made.shape)
+    return Transitions(**(batch.columns() | changes))
+
+
+def test_the_target_of_a_terminal_chunk_is_its_reward_alone():
+    made = agent()
+    terminated = np.zeros((1, made.shape.horizon_steps), bool)
+    terminated[0, 1] = True
+    rewards = np.zeros((1, made.shape.horizon_steps), np.float32)
+    rewards[0, :3] = (-0.05, 10.0, 99.0)
+    tensors = made.rows(rows(1, made, terminated=terminated, rewards=rewards))
+    assert float(tensors.reward[0]) == pytest.approx(-0.05 + 0.98 * 10)
+    assert float(tensors.bootstrap[0]) == 0.0
+
+
+def test_only_what_was_shown_or_succeeded_is_imitated():
+    made = agent()
+    sources = np.array([SOURCES.index(name) for name in ("policy", "policy", "human", "twin")])
+    tensors = made.rows(rows(4, made, source=sources, success=np.array([0, 1, 0, -1])))
+    assert tensors.worth.tolist() == [0.0, 1.0, 1.0, 1.0]
+
+
+def test_cal_ql_is_part_of_the_offline_loss_only():
+    made = agent()
+    tensors, noise = made.rows(rows(4, made)), torch.Generator().manual_seed(0)
+    assert set(made.critic_losses(tensors, "offline", noise)) == {"td", "calql"}
+    assert set(made.critic_losses(tensors, "online", noise)) == {"td"}
+
+
+def test_the_actor_climbs_the_critic(monkeypatch: pytest.MonkeyPatch):
+    """A critic that likes large first actions (fixed): L_Q alone moves the head there."""
+    made = agent(QUICK.but(online=ActorWeights(imitation=0.0, value=1.0)))
+    monkeypatch.setattr(made.critic, "forward", lambda seen, chunk: chunk[:, 0, :1].T)
+    batch, noise = made.rows(rows(16, made)), torch.Generator().manual_seed(0)
+    before = float(made.actor_losses(batch, noise)["value"].detach())
+    for _ in range(20):
+        made._update_actor(batch, made.weights_of("online"), noise)
+    assert float(made.actor_losses(batch, noise)["value"].detach()) < before - 0.05
+
+
+def test_a_stopped_agent_goes_on_exactly(tmp_path: Path):
+    whole, first, second = agent(seed=3), agent(seed=3), agent(seed=3)
+    batches = [rows(8, whole, id=np.arange(8) + 8 * number) for number in range(4)]
+    for batch in batches:
+        whole.update(batch, "offline")
+    for batch in batches[:2]:
+        first.update(batch, "offline")
+    first.save(tmp_path / "agent.safetensors")
+    second.restore(tmp_path / "agent.safetensors")
+    for batch in batches[2:]:
+        second.update(batch, "offline")
+    assert second.progress == whole.progress
+    for one, two in zip(whole.critic.parameters(), second.critic.parameters(), strict=True):
+        assert torch.equal(one, two)
+    assert whole.published() == second.published()
+
+
+def test_a_published_head_acts_as_the_learners(tmp_path: Path):
+    made, other = agent(), policy()
+    for number in range(2):
+        made.update(rows(8, made, id=np.arange(8) + 8 * number), "online")
+    take_head(other, made.published())
+    seen = small_policy.batch(3, ())
+    assert np.array_equal(other.act(seen), made.policy.act(seen))
+    with pytest.raises(BadInput, match="do not fit"):
+        take_head(other, b"not safetensors")
+
+
+def test_a_demonstration_becomes_chunks_that_end_in_success():
+    made = agent()
+    steps = 11
+    shown = Demonstration(
+        "push", np.zeros((steps, 2), np.float32), np.full((steps, 2), 0.5, np.float32), lambda _: None
+    )  # type: ignore[arg-type, return-value]
+    found = embedding.of_demonstration(shown, made.policy, QUICK, "scripted", "demo/0", stride=4)
+    # H = 6: chunks from 0, 4 and 8, of 6, 6 and 3 steps; success is step 10: in the last alone
+    assert found.executed.tolist() == [6, 6, 3]
+    assert found.terminated.sum(axis=1).tolist() == [0, 0, 1]
+    assert found.terminated[2, 2]
+    assert found.rewards[2].tolist() == pytest.approx([-0.05, -0.05, 10, 0, 0, 0])
+    gamma = 0.98
+    assert found.floor[2] == pytest.approx(-0.05 * (1 + gamma) + 10 * gamma**2)
+    again = embedding.of_demonstration(shown, made.policy, QUICK, "scripted", "demo/0", stride=4)
+    assert np.array_equal(again.id, found.id)
+    assert len(joined([found, again])) == 6
