@@ -9,12 +9,13 @@ beside it, and where the scan saw none, the link's median colour.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import mujoco
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from scipy.spatial import KDTree
 
@@ -33,17 +34,24 @@ SAMPLES_PER_M2 = 150_000
 SEEN_M = 6e-3
 """A sample takes the scan's colour from Gaussians at most this far away."""
 OPAQUE = 0.1
-WIDE_M, FLAT_M, OPACITY = 2.2e-3, 3e-4, 0.95
+WIDEST_M, SLIMMEST_M, FLAT_M, OPACITY = 2.0e-3, 6e-4, 3e-4, 0.95
+"""Discs are half as wide as the next edge is far, within these: wider ones would stick out of it."""
+EDGE_COSINE, NEIGHBOURS = 0.6, 24
 UNSEEN_RGB = (0.5, 0.5, 0.5)
 FEWEST = 50
 FOLDER = "robot"
 
 
+@dataclass(frozen=True, eq=False)
 class Link:
     """A body of the arm's model: its drawn surface sampled in its own frame, and where it was in the scan."""
 
-    def __init__(self, name: str, points: ndarray, normals: ndarray, T_world_link: Pose) -> None:
-        self.name, self.points, self.normals, self.T_world_link = name, points, normals, T_world_link
+    name: str
+    points: Float[ndarray, "N 3"]
+    normals: Float[ndarray, "N 3"]
+    material: Int[ndarray, " N"]
+    """Of the arm's model, per sample."""
+    T_world_link: Pose
 
 
 def take(
@@ -90,34 +98,37 @@ def placed_links(model: Literal["so101", "panda"], T_world_base: Pose, q_rad: di
     rng = np.random.default_rng(0)
     links = []
     for body in range(1, compiled.nbody):
-        surface = _surface(compiled, body)
-        if surface is None:
+        surfaces = [(*sampled(*_surface(compiled, geom), rng), geom) for geom in _drawn(compiled, body)]
+        if not surfaces:
             continue
-        points, normals = sampled(*surface, rng)
+        points, normals = (np.concatenate([part[k] for part in surfaces]) for k in (0, 1))
+        material = np.concatenate([np.full(len(part[0]), compiled.geom_matid[part[2]]) for part in surfaces])
         name = compiled.body(body).name
         T_base_link = Pose.from_parts("base", name, data.xmat[body].reshape(3, 3), data.xpos[body])
-        links.append(Link(name, points, normals, T_world_base @ T_base_link))
+        links.append(Link(name, points, normals, material, T_world_base @ T_base_link))
     return links
 
 
-def _surface(model: mujoco.MjModel, body: int) -> tuple[ndarray, ndarray] | None:
-    """Vertices and faces of a body's drawn meshes (those that nothing collides with), in its frame."""
-    vertices, faces, count = [], [], 0
-    start, geoms = model.body_geomadr[body], model.body_geomnum[body]
-    for geom in range(start, start + geoms):
-        drawn = model.geom_contype[geom] == 0 and model.geom_conaffinity[geom] == 0
-        if not drawn or model.geom_type[geom] != mujoco.mjtGeom.mjGEOM_MESH:
-            continue
-        mesh = model.geom_dataid[geom]
-        first, number = model.mesh_vertadr[mesh], model.mesh_vertnum[mesh]
-        corner, triangles = model.mesh_faceadr[mesh], model.mesh_facenum[mesh]
-        turn = np.empty(9)
-        mujoco.mju_quat2Mat(turn, model.geom_quat[geom])
-        local = model.mesh_vert[first : first + number] @ turn.reshape(3, 3).T + model.geom_pos[geom]
-        vertices.append(local)
-        faces.append(model.mesh_face[corner : corner + triangles] + count)
-        count += number
-    return (np.concatenate(vertices), np.concatenate(faces)) if vertices else None
+def _drawn(model: mujoco.MjModel, body: int) -> list[int]:
+    """A body's meshes that nothing collides with."""
+    start = model.body_geomadr[body]
+    return [
+        geom
+        for geom in range(start, start + model.body_geomnum[body])
+        if model.geom_contype[geom] == model.geom_conaffinity[geom] == 0
+        and model.geom_type[geom] == mujoco.mjtGeom.mjGEOM_MESH
+    ]
+
+
+def _surface(model: mujoco.MjModel, geom: int) -> tuple[ndarray, ndarray]:
+    """Vertices and faces of a mesh, in its body's frame."""
+    mesh = model.geom_dataid[geom]
+    first, number = model.mesh_vertadr[mesh], model.mesh_vertnum[mesh]
+    corner, triangles = model.mesh_faceadr[mesh], model.mesh_facenum[mesh]
+    turn = np.empty(9)
+    mujoco.mju_quat2Mat(turn, model.geom_quat[geom])
+    local = model.mesh_vert[first : first + number] @ turn.reshape(3, 3).T + model.geom_pos[geom]
+    return local, model.mesh_face[corner : corner + triangles]
 
 
 def sampled(
@@ -163,12 +174,24 @@ def link_splat(link: Link, arm: Splat) -> Splat:
         mixed = (base_colours(arm)[nearest] * weight[..., None]).sum(1) / np.maximum(weight.sum(1), 1e-9)[:, None]
         if seen.any():
             colours[:] = np.median(mixed[seen], 0)
+            for kind in np.unique(link.material[seen]):
+                own = link.material == kind
+                colours[own] = np.median(mixed[own & seen], 0)
             colours[seen] = mixed[seen]
+    return discs(link.points, link.normals, colours)
+
+
+def discs(points: Float[ndarray, "N 3"], normals: Float[ndarray, "N 3"], colours: Float[ndarray, "N 3"]) -> Splat:
+    """Flat opaque Gaussians just below a surface, small beside its edges."""
+    count = min(NEIGHBOURS, len(points))
+    distance, near = KDTree(points).query(points, k=count)
+    edge = np.einsum("nkc,nc->nk", normals[near], normals) < EDGE_COSINE
+    wide = np.clip(np.where(edge, distance, np.inf).min(1) / 2, SLIMMEST_M, WIDEST_M)
     return Splat(
-        means_m=link.points - FLAT_M * link.normals,
-        quats_wxyz=quat_wxyz_from_rotation(_facing(link.normals)),
-        scales_m=np.tile([WIDE_M, WIDE_M, FLAT_M], (len(link.points), 1)),
-        opacities=np.full(len(link.points), OPACITY),
+        means_m=points - FLAT_M * normals,
+        quats_wxyz=quat_wxyz_from_rotation(_facing(normals)),
+        scales_m=np.column_stack([wide, wide, np.full(len(points), FLAT_M)]),
+        opacities=np.full(len(points), OPACITY),
         sh=((colours - 0.5) / SH_0)[:, None],
     )
 
