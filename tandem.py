@@ -59,6 +59,7 @@ COMMANDS: dict[str, dict[str, Command]] = {
         "identify": Command(
             "twin.identify", "IdentifyServos", "identify", "episodes → how the cell's servos differ"
         ),
+        "compare": Command("twin.compare", "CompareTwin", "compare", "replay a cell's episodes: mm, PSNR, r, MMRV"),
         "eval": Command("twin.evaluate", "EvaluateTwin", "evaluate", "against held-out photos and known poses"),
     },
     "vla": {

@@ -89,7 +89,7 @@ class ArmAlone:
         ctrl[:, self._servo] = np.clip(goals, span[:, 0], span[:, 1])
         start = np.empty(mujoco.mj_stateSize(model, mujoco.mjtState.mjSTATE_FULLPHYSICS))
         mujoco.mj_getState(model, data, start, mujoco.mjtState.mjSTATE_FULLPHYSICS)
-        states, _ = rollout.rollout(model, data, start, ctrl)
+        states = np.asarray(rollout.rollout(model, data, start, ctrl)[0])
         path = np.concatenate([start[None], states[0]])[:, 1 + self._q_at]  # a state begins with its time
         self.simulations += 1
         kept = commands.read_s <= most_s
