@@ -43,6 +43,7 @@ ALONE = (
     "rl_online/test_learner",
     "rl_online/test_replay",
     "vla/test_client",
+    "vla/test_evaluate",
     "vla/test_lerobot_plugin",
     "vla/test_serve",
 )

@@ -1,4 +1,4 @@
-"""A TandemVLA behind the policy server: messages in, chunks out, several clients' questions in one pass."""
+"""A policy's folder behind the policy server: messages in, chunks out, several clients' questions in one pass."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 
-from vla import exchange, policy_file
-from vla.policy import stack
-from vla.tandem_vla import TandemVLA
+from vla import exchange
+from vla.adapters import folder as folders
+from vla.policy import Policy, stack
 
 LARGEST_BATCH = 16
 
@@ -20,7 +20,7 @@ class ServedTandem:
 
     largest_batch = LARGEST_BATCH
 
-    def __init__(self, policy: TandemVLA) -> None:
+    def __init__(self, policy: Policy) -> None:
         self._policy = policy
 
     @property
@@ -45,6 +45,9 @@ class ServedTandem:
 
 
 def open_tandem(folder: Path) -> ServedTandem:
-    """On a GPU where there is one. On a processor it takes two cores: more gain nothing at this size."""
+    """A TandemVLA or a LeRobot checkpoint, on a GPU where there is one.
+
+    On a processor it takes two cores: more gain nothing at this size.
+    """
     torch.set_num_threads(min(2, len(os.sched_getaffinity(0))))
-    return ServedTandem(policy_file.load_policy(folder, "cuda" if torch.cuda.is_available() else "cpu"))
+    return ServedTandem(folders.open_policy(folder, "cuda" if torch.cuda.is_available() else "cpu"))
