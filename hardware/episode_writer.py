@@ -29,7 +29,8 @@ class EpisodeWriter:
         self.written = 0
         self._cell, self._store = cell, store
         self._recording: Recording | None = None
-        self._source: Source = FIRST_SOURCES.get(cell.policy.kind, "policy")
+        self._first: Source = FIRST_SOURCES.get(cell.policy.kind, "policy")
+        self._source = self._first
 
     @property
     def is_recording(self) -> bool:
@@ -42,6 +43,7 @@ class EpisodeWriter:
 
     def announced(self, announcement: Announcement) -> None:
         if announcement.is_running and self._recording is None:
+            self._source = self._first  # whoever moved the arm before the episode has no part in it
             alignment = Alignment(rate_hz=self._cell.recording.rate_hz)
             self._recording = Recording(
                 self._store,

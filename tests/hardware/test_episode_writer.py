@@ -54,3 +54,23 @@ def test_an_episode_that_is_cut_short_is_kept_without_a_label(tmp_path: Path) ->
     [episode] = EpisodeStore.open(tmp_path / "e").episodes()
     assert episode.manifest.success is None
     assert len(episode) > 15
+
+
+def test_who_moved_the_arm_before_the_episode_has_no_part_in_it(tmp_path: Path) -> None:
+    """A person jogs, then starts an episode: until the script commands, the arm only holds."""
+    writer = EpisodeWriter(CELL, tmp_path / "e")
+    now_ns = record(writer, 20, ["human"])
+    writer.announced(Announcement(stage="running", since_ns=now_ns))
+    record(writer, 200, ["hold", "scripted"], now_ns)
+    writer.announced(Announcement(stage="judged"))
+    [episode] = EpisodeStore.open(tmp_path / "e").episodes()
+    assert [span.source for span in episode.manifest.spans] == ["scripted"]
+
+
+def test_a_discarded_episode_is_gone(tmp_path: Path) -> None:
+    writer = EpisodeWriter(CELL, tmp_path / "e")
+    writer.announced(Announcement(stage="running"))
+    record(writer, 20, ["scripted"])
+    writer.announced(Announcement(stage="judged", is_discarded=True))
+    assert EpisodeStore.open(tmp_path / "e").folders() == []
+    assert writer.written == 0
