@@ -100,7 +100,7 @@ def test_the_pictures_loss_has_the_gradient_of_its_differences(bundle):
     target = robot_photo.Target(camera, T_cam_world, np.roll(rgb, 2, 1), np.ones(rgb.shape[:2], bool))
     loss = robot_photo.PhotoLoss(draw, empty, arm, [target])
     lever = np.array([1.0] * 3 + [0.1] * 3)  # metres, and turns as what they move at 0.1 m
-    slope = loss(np.zeros(6))[1] * lever
+    slope = loss(np.zeros(6))[1] / lever
     steps = 4e-4 * np.eye(6)
     differences = np.array([(loss(step / lever)[0] - loss(-step / lever)[0]) / 8e-4 for step in steps])
     assert slope @ differences > 0.97 * np.linalg.norm(slope) * np.linalg.norm(differences)
