@@ -1,7 +1,7 @@
 """`--policy.type=tandem_vla` for LeRobot: the flags of a TandemVLA, as LeRobot's commands parse them.
 
 LeRobot finds the policy and its processors by this file's name (`modeling_…`, `processor_…` beside it), and registers
-the type when this module is imported; the small distribution in `plugins/lerobot` does that.
+the type when this module is imported; the small distribution in `distribution/` does that.
 """
 
 from __future__ import annotations
