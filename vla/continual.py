@@ -23,7 +23,7 @@ from vla.joined import Joined, Part
 from vla.open_loop_evaluator import OpenLoopEvaluator
 from vla.outcomes import Evaluator
 from vla.rft_config import ReinforcePolicy
-from vla.run_folder import POLICY, REPORT, git_hash, require_output, write_run
+from vla.run_folder import POLICY, REPORT, WORK, git_hash, require_output, write_run
 from vla.sft_config import TrainPolicy
 
 log = logging.getLogger(__name__)
@@ -106,7 +106,7 @@ def taught(
     if (folder / EVALUATION).is_file() and last.is_dir():
         return last
     demonstrations = [material(config, datasets, stage)]
-    features = config.output / "work"
+    features = config.features or config.output / WORK
     if stage == 0 and config.base_policy is not None:
         supervised = policy_folder(config.base_policy)
     else:

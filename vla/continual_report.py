@@ -36,7 +36,7 @@ def write(
     heads = ("after stage", *map(str, range(len(rates))))
     rows = [
         (task, *(cell(rate, count) for rate, count in zip(*each, strict=True)))
-        for task, *each in zip(tasks, rates.T, trials.T, strict=True)
+        for task, *each in zip(tasks, rates.T.tolist(), trials.T.tolist(), strict=True)
     ]
     parts = [
         report_page.table(facts),

@@ -79,7 +79,11 @@ def measured(evaluator: Evaluator, policy: Path, tasks: Sequence[str], file: Pat
 
 
 def by_command(template: str) -> Evaluator:
-    """An evaluator that is a program: `{policy}` and `{json}` are filled in, `{tasks}` becomes a word for each task."""
+    """An evaluator that is a program: `{policy}` and `{json}` are filled in, `{tasks}` becomes a word for each task.
+
+    It writes to a file beside the wanted one, which appears when the program ends well: one that was stopped finds
+    its own file again and may go on from it.
+    """
     words = shlex.split(template)
     lacking = [name for name in ("{policy}", "{json}") if not any(name in word for word in words)]
     if lacking:
@@ -90,8 +94,9 @@ def by_command(template: str) -> Evaluator:
 
     def evaluate(policy: Path, tasks: Sequence[str], file: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = file.with_suffix(".partial.json")
         command = [
-            filled.replace("{policy}", str(policy)).replace("{json}", str(file))
+            filled.replace("{policy}", str(policy)).replace("{json}", str(unfinished))
             for word in words
             for filled in (tasks if word == "{tasks}" else [word])
         ]
@@ -99,8 +104,10 @@ def by_command(template: str) -> Evaluator:
         try:
             subprocess.run(command, check=True)
         except (OSError, subprocess.CalledProcessError) as error:
-            raise EvaluationFailed(
-                f"the evaluator failed: {error}", f"try it alone: {shlex.join(command)}"
-            ) from error
+            alone = f"try it alone: {shlex.join(command)}"
+            raise EvaluationFailed(f"the evaluator failed: {error}", alone) from error
+        if not unfinished.is_file():
+            raise EvaluationFailed("the evaluator wrote no file", f"it must write {unfinished}")
+        unfinished.replace(file)
 
     return evaluate

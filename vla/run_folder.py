@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[1]
 RUN, REPORT, POLICY, TENSORBOARD = "run.json", "report.html", "policy", "tensorboard"
 WORK = "work"
 """Features and checkpoints; a run that was stopped while it encoded pictures has nothing else."""
-FREE_TO_CHANGE = {"checkpoint_every_s": 0, "threads": None, "output": Path(), "json_file": None}
+FREE_TO_CHANGE = {"checkpoint_every_s": 0, "threads": None, "output": Path(), "json_file": None, "features": None}
 """Settings that change nothing in what is learned."""
 
 

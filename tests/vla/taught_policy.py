@@ -1,4 +1,4 @@
-"""A small policy of the dot task that has been taught until its chunks decode, in about two seconds."""
+"""A small policy of the dot task that has been taught until its chunks decode, in about a second."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def supervised(out: Path, **changes: object) -> TrainPolicy:
 
 def write(folder: Path) -> None:
     """`policy/` in the folder, of six episodes called `dots`."""
-    schedule = Optimisation(steps=60, batch=8, warmup_steps=2, learning_rate=1e-2)
+    schedule = Optimisation(steps=40, batch=8, warmup_steps=2, learning_rate=1e-2)
     run = sft.start(supervised(folder, optimisation=schedule), [dot_task.demonstrations(6)])
     for _ in range(schedule.steps):
         run.step()
