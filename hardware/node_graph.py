@@ -67,6 +67,8 @@ class Occasion:
     """Arguments of the policy server, where this start brings it along."""
     page: ServePage | None = None
     """Where the page for the browser is served; None: it is not."""
+    guide: Path | None = None
+    """Where the page finds which start comes next, and how to draw it."""
     is_paced_by_person: bool = False
     """Each episode begins when a person says so, and ends with their verdict."""
 
@@ -117,6 +119,8 @@ def gui(cell: CellConfig, occasion: Occasion, page: ServePage) -> NodeSpec:
         values["token_file"] = str(page.token_file)
     if occasion.store is not None:
         values["store"] = str(occasion.store)
+    if occasion.guide is not None:
+        values["guide"] = str(occasion.guide)
     return NodeSpec("gui", "gui", PACKAGE, cell.name, values, tier=4)
 
 

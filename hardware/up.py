@@ -16,13 +16,15 @@ from pydantic import Field, PositiveFloat
 
 from hardware import announcement, artefact, cell, ros_environment
 from hardware.announcement import EpisodeResult
+from hardware.bench.plant_config import PlantConfig
 from hardware.bench.tasks.catalogue import open_task
 from hardware.cell import CellConfig
 from hardware.cell_devices import BenchArm
-from hardware.config import Config
+from hardware.config import Config, read
 from hardware.errors import BadInput
 from hardware.node_graph import Occasion, graph
 from hardware.page.config import ServePage
+from hardware.page.ghost import Guide
 from hardware.progress import progress
 from hardware.run_report import report
 from hardware.supervisor import Supervisor
@@ -30,6 +32,8 @@ from hardware.supervisor import Supervisor
 log = logging.getLogger(__name__)
 
 POLL_S = 0.2
+GUIDE = "reset_guide.json"
+GUIDED_EPISODES = 100
 PAGE = "page.txt"
 """Of the run folder: the page's address."""
 
@@ -52,6 +56,8 @@ class UpCell(Config):
     gui: bool = False
     """Serve the page for the browser: see, take over, record, stop. Each episode then begins when a person says so."""
     page: ServePage = ServePage()
+    guide: Path | None = None
+    """Which starts come next, for the page to draw on the live picture; None: on the bench, those that it resets to."""
     intervention: Literal["none", "joy", "scripted", "page"] | None = None
     """Who may take over; None: the page where there is one. Only one of them can."""
     pace: Literal["clock", "person"] | None = None
@@ -92,6 +98,7 @@ def up(config: UpCell) -> int:
             intervention,
             served(config.serve),
             config.page if config.gui else None,
+            guide_file(config, resolved, run),
             (config.pace or ("person" if intervention == "page" else "clock")) == "person",
         )
         specs = graph(resolved, occasion)
@@ -145,6 +152,21 @@ def intervener(config: UpCell, cell: CellConfig) -> Literal["none", "joy", "scri
     if cell.policy.kind == "none" and chosen not in ("page", "joy"):
         raise BadInput("with --policy none a person drives, and there is none", "--gui, or --intervention joy")
     return chosen
+
+
+def guide_file(config: UpCell, cell: CellConfig, run: Path) -> Path | None:
+    """Of the page, where there is one; the bench's is written into the run folder. Raises `BadInput`."""
+    if config.guide is not None:
+        read(Guide, config.guide)
+        return config.guide.resolve()
+    if not config.gui or cell.bench is None or not isinstance(cell.arm, BenchArm):
+        return None
+    from hardware.bench import reset_guide  # builds the bench's model, which takes seconds
+
+    plant = PlantConfig(task=cell.bench.task, arm_model=cell.arm.model, seed=cell.bench.seed)
+    made = reset_guide.guide(plant, config.seed, config.episodes or GUIDED_EPISODES)
+    artefact.write_model(run / GUIDE, made)
+    return run / GUIDE
 
 
 def served(serve: str | None) -> tuple[str, ...]:

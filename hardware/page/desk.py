@@ -20,6 +20,7 @@ from hardware.cell import CellConfig
 from hardware.messages import NANOSECONDS_PER_SECOND
 from hardware.page import wire
 from hardware.page.dead_man import DeadMan, DeadManConfig, Pulses
+from hardware.page.ghost import Guide
 from hardware.page.jog import Jog, JogConfig, ToolKinematics
 from hardware.page.seat import Seat
 from hardware.ports import JointReading
@@ -27,6 +28,8 @@ from hardware.spatial import Pose
 
 SETTLE_S = 0.3
 """After a stage began: the executor starts from its first reading, and forgets who had taken over before."""
+GUIDED = ("free", "resetting")
+"""Stages in which a person puts things in place."""
 FRESH_S = 0.5
 HOLDER_SILENT_S = 3.0
 """A holder whose page says nothing for so long has lost the seat to whoever asks."""
@@ -78,6 +81,7 @@ class Desk:
         kinematics: ArmKinematics | None = None,
         *,
         can_drive: bool = True,
+        guide: Guide | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
         dead_man: DeadManConfig | None = None,
         jog: JogConfig | None = None,
@@ -95,6 +99,8 @@ class Desk:
         self.in_charge = False
         """The person has taken over."""
         self._robot, self._kinematics, self._clock = robot, kinematics, clock
+        self._guide = guide
+        self._ghost: tuple[int, dict[str, object] | None] = -1, None
         self._dead_man = dead_man or DeadManConfig()
         joints = cell.limits.joints
         lower, upper = np.array([one.lower_rad for one in joints]), np.array([one.upper_rad for one in joints])
@@ -182,6 +188,8 @@ class Desk:
             "episode": {"stage": said.stage, "number": said.episode, "since_s": _age_s(now_ns, said.since_ns)},
             "processes": self._processes(now_ns),
         }
+        if self._guide is not None and said.stage in GUIDED:
+            pulse["ghost"] = self._ghost_of(said.episode, self._guide)
         if reading is not None:
             joints, gripper_open = reading
             pulse |= {
@@ -193,6 +201,12 @@ class Desk:
                 T_base_tip = self._kinematics.T_base_tip(joints.q_rad)
                 pulse["tip_m"] = np.round(T_base_tip.translation_m, 4).tolist()
         return pulse
+
+    def _ghost_of(self, episode: int, guide: Guide) -> dict[str, object] | None:
+        if self._ghost[0] != episode:
+            ghost = guide.ghost(episode)
+            self._ghost = episode, None if ghost is None else ghost.model_dump()
+        return self._ghost[1]
 
     def hello(self, visitor: Visitor) -> dict[str, object]:
         """What does not change while the page is open."""

@@ -24,6 +24,7 @@ link.addEventListener("hello", ({ detail: hello }) => {
 });
 link.addEventListener("pulse", ({ detail: pulse }) => {
   shown.pulse(pulse);
+  pictures.ghost(pulse.ghost);
   drive.enabled = shown.mayDrive;
 });
 link.addEventListener("lost", ({ detail: reason }) => {

@@ -49,6 +49,14 @@ export class Pictures {
     if (this.ages.length > 2000) this.ages.splice(0, 1000);
   }
 
+  /** The outline of where the object belongs, over the camera that it is meant for; null takes it away. */
+  ghost(ghost) {
+    const key = JSON.stringify(ghost ?? null);
+    if (this.ghostKey === key) return;
+    this.ghostKey = key;
+    for (const view of this.views) drawGhost(view.over, ghost && ghost.camera === view.name ? ghost : null);
+  }
+
   /** A picture that is old looks like a live one, so it is said. */
   look() {
     const now = performance.now();
@@ -62,6 +70,25 @@ export class Pictures {
         view.caption.textContent = late > LATE_MS ? `${view.name}: old, ${(late / 1000).toFixed(0)} s` : `${view.name} · ${rate}/s`;
       }
     }
+  }
+}
+
+const GHOST_PX = [960, 720]; // finer than the picture, so that the line is smooth
+
+function drawGhost(canvas, ghost) {
+  [canvas.width, canvas.height] = GHOST_PX;
+  const context = canvas.getContext("2d");
+  if (!ghost) return;
+  const points = ghost.outline.map(([x, y]) => [x * canvas.width, y * canvas.height]);
+  context.beginPath();
+  points.forEach(([x, y]) => context.lineTo(x, y));
+  context.closePath();
+  context.fillStyle = "rgb(255 176 32 / .28)";
+  context.fill();
+  for (const [style, width] of [["rgb(0 0 0 / .7)", 7], ["#ffb020", 3.5]]) {
+    context.strokeStyle = style;
+    context.lineWidth = width;
+    context.stroke();
   }
 }
 

@@ -143,6 +143,9 @@ export class Shown {
       resetting: `Episode ${number}: things are put in place.`,
     };
     setText(at("episode-line"), lines[stage] ?? STAGES[stage]);
+    const ghost = pulse.ghost;
+    at("guide-line").hidden = !ghost;
+    if (ghost) setText(at("guide-line"), `Place where the amber outline is (start ${ghost.number + 1} of ${ghost.total}): ${ghost.words}`);
     for (const button of document.querySelectorAll("[data-episode]")) {
       const wanted = button.dataset.episode === "start" ? stage === "free" : stage === "running";
       button.disabled = !this.holds || !wanted;

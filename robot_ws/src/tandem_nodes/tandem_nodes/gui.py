@@ -11,9 +11,11 @@ from rclpy.node import Node
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Bool, String
 
+from hardware import config
 from hardware.page import arms
 from hardware.page.config import ServePage
 from hardware.page.desk import Desk
+from hardware.page.ghost import Guide
 from hardware.page.server import PageServer
 from tandem_nodes import announcements, diagnostics, images, joints, parameters, process, qos, stamps
 from tandem_nodes.page_robot import PageRobot
@@ -27,7 +29,14 @@ class GuiNode(Node):
         cell = parameters.read_cell(self)
         drives = parameters.number(self, "drives", "1: the page may drive the arm; 0: it watches and stops.", 1)
         page = self._page()
-        self._desk = Desk(cell, PageRobot(self), arms.kinematics(cell), can_drive=bool(drives))
+        guide = parameters.text(self, "guide", "The file of which starts come next; empty: there is none.")
+        self._desk = Desk(
+            cell,
+            PageRobot(self),
+            arms.kinematics(cell),
+            can_drive=bool(drives),
+            guide=config.read(Guide, Path(guide)) if guide else None,
+        )
         self._server = PageServer(self._desk, page, stamps.offset_ns())
         self.create_subscription(JointState, "joint_states", self._joints, qos.NEWEST)
         self.create_subscription(JointState, "joint_command_sent", self._sent, qos.NEWEST)
