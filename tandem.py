@@ -76,6 +76,7 @@ COMMANDS: dict[str, dict[str, Command]] = {
     },
     "rl": {
         "demos": Command("rl_online.demos", "RecordDemos", "record", "scripted demonstrations on the bench"),
+        "expand": Command("rl_online.expand", "ExpandDemos", "expand", "a few demonstrations → many over a region"),
         "learn": Command("rl_online.learner", "LearnOnline", "learn", "demonstrations and tried chunks → a policy"),
         "act": Command("rl_online.actor", "ActOnline", "act", "try the newest policy, send what came of it"),
         "mine": Command("rl_online.mine", "MinePolicy", "mine", "a policy → failure map, S_target, reset plan"),

@@ -191,12 +191,12 @@ class Learner:
             with progress("chunks tried", wanted, min(len(self.mixture.online), wanted)) as advance:
                 shown = min(len(self.mixture.online), wanted)
                 while True:
-                    busy = self._learn_once()
+                    self._learn_once()
                     have = min(len(self.mixture.online), wanted)
                     for _ in range(have - shown):
                         advance("")
                     shown = have
-                    if self.finished and not busy:
+                    if self.finished and self.has_caught_up:
                         time.sleep(3 * IDLE_S)  # actors hear of it with the answer that is under way
                         return True
                     if time.monotonic() - self._heard_s > self.config.idle_timeout_s:
@@ -204,19 +204,23 @@ class Learner:
         finally:
             server.close()
 
-    def _learn_once(self) -> bool:
+    @property
+    def has_caught_up(self) -> bool:
+        """All updates that the chunks tried so far allow are done."""
+        agent, tried = self.agent.progress, min(len(self.mixture.online), self.config.transitions)
+        allowed = tried * self.config.algorithm.updates_per_transition
+        return agent.critic_updates - agent.offline_updates >= allowed
+
+    def _learn_once(self) -> None:
         """One update, unless the learner is ahead of what was tried; then a short rest."""
-        agent, online = self.agent.progress, len(self.mixture.online)
-        allowed = online * self.config.algorithm.updates_per_transition
-        if agent.critic_updates - agent.offline_updates >= allowed:
+        if self.has_caught_up:
             time.sleep(IDLE_S)
-            return False
+            return
         self.update("online")
         if self.agent.progress.critic_updates % self.config.publish_every == 0:
             self.publish()
         if time.monotonic() - self._saved_s > self.config.checkpoint_every_s:
             self.keep()
-        return True
 
     def update(self, stage: Stage) -> None:
         """The draw is a function of the update's number."""

@@ -1,0 +1,141 @@
+"""Learner and actor in processes of their own: kills lose nothing that was acknowledged, and nobody waits for ever."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hardware import artefact
+from hardware.errors import BadInput
+from rl_online.agent import Agent
+from rl_online.episode_log import EpisodeLog, store_episode
+from rl_online.link import ADDRESS, Address, LearnerLink, LearnerLost, LearnerServer, patiently
+from rl_online.presets import PRESETS
+from rl_online.replay import Mixture, Replay, Transitions
+from tests.rl_online.transitions import SHAPE, some
+from tests.vla import small_policy
+from vla.policy_file import load_policy, save_policy
+from vla.tandem_vla import TandemVLA
+
+SCRIPT = Path(__file__).parent / "learner_process.py"
+
+
+class SmallDesk:
+    """A replay without a learner behind it."""
+
+    version = 3
+    finished = False
+
+    def __init__(self, folder: Path) -> None:
+        self.mixture = Mixture(Replay(folder / "demos", SHAPE), Replay(folder / "online", SHAPE))
+
+    def add(self, rows: Transitions) -> int:
+        return self.mixture.add(rows)
+
+    def newest(self) -> tuple[int, bytes]:
+        return 3, b"weights"
+
+
+def test_what_is_added_is_acknowledged_once_it_is_stored(tmp_path: Path):
+    desk = SmallDesk(tmp_path)
+    server = LearnerServer(desk, tmp_path)
+    link = LearnerLink(tmp_path, timeout_s=5)
+    rows = some(4, 1, "human")
+    link.add(rows)
+    link.add(rows)
+    assert (len(desk.mixture.online), len(desk.mixture.demos), link.version) == (4, 4, 3)
+    assert link.weights(have=2) == (3, b"weights")
+    assert link.weights(have=3) is None
+    link.close()
+    server.close()
+    desk.mixture.close()
+
+
+def test_rows_of_another_shape_are_refused_in_words(tmp_path: Path):
+    desk = SmallDesk(tmp_path)
+    server, link = LearnerServer(desk, tmp_path), LearnerLink(tmp_path, timeout_s=5)
+    with pytest.raises(BadInput, match="'context' has rows of"):
+        link.add(some(1, shape=SHAPE.but(width=5)))
+    link.add(some(1))
+    link.close()
+    server.close()
+    desk.mixture.close()
+
+
+def test_an_actor_finds_a_learner_that_came_back_on_another_port(tmp_path: Path):
+    desk = SmallDesk(tmp_path)
+    first = LearnerServer(desk, tmp_path)
+    link = LearnerLink(tmp_path, timeout_s=5)
+    link.add(some(1, 1))
+    first.close()
+    with pytest.raises(LearnerLost):
+        link.add(some(1, 2))
+    second = LearnerServer(desk, tmp_path)
+    assert patiently(lambda: link.add(some(1, 3)), time.monotonic() + 20, lambda: False)
+    assert len(desk.mixture.online) == 2
+    link.close()
+    second.close()
+    desk.mixture.close()
+
+
+def test_a_learner_that_never_answers_is_given_up_by_the_deadline(tmp_path: Path):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        artefact.write_model(tmp_path / ADDRESS, Address(port=silent.getsockname()[1], process=1))
+        began = time.monotonic()
+        with pytest.raises(LearnerLost):
+            LearnerLink(tmp_path, timeout_s=0.5).add(some(1))
+        assert time.monotonic() - began < 5
+
+
+def test_without_a_learner_asking_ends_when_told_to(tmp_path: Path):
+    link = LearnerLink(tmp_path, timeout_s=0.5)
+    assert not patiently(lambda: link.add(some(1)), time.monotonic() + 0.3, lambda: False)
+    assert not patiently(lambda: link.add(some(1)), time.monotonic() + 60, lambda: True)
+
+
+def prepared(folder: Path) -> TandemVLA:
+    made = small_policy.policy()
+    policy = TandemVLA(made.config.but(interface=small_policy.interface((), language=False)), made.fast, 0).eval()
+    save_policy(policy, folder / "policy")
+    log = EpisodeLog(("x", "y"), ("x", "y"), 10.0)
+    for step in range(12):
+        log.states.append(np.array([0.1 * step, 0.0]))
+        log.actions.append(np.array([0.1 * step, 0.5]))
+    store_episode(log, folder / "demos", "push", "scripted", True, (), "test")
+    return policy
+
+
+def start(folder: Path, transitions: int) -> subprocess.Popen[bytes]:
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen([sys.executable, str(SCRIPT), str(folder), str(transitions)], env=environment)
+
+
+@pytest.mark.slow
+def test_kill_9_of_the_learner_loses_nothing_that_was_acknowledged(tmp_path: Path):
+    shape = Agent(prepared(tmp_path), PRESETS["twinrl"]).shape
+    link = LearnerLink(tmp_path / "run", timeout_s=10)
+    acknowledged: list[int] = []
+    process = start(tmp_path, 30)
+    for number in range(10):
+        rows = some(3, number, "human" if number % 3 == 0 else "policy", shape)
+        assert patiently(lambda rows=rows: link.add(rows), time.monotonic() + 90, lambda: False)
+        acknowledged += rows.id.tolist()
+        if number in (2, 5):
+            process.send_signal(signal.SIGKILL)
+            process.wait(10)
+            process = start(tmp_path, 30)
+    assert process.wait(90) == 0
+    link.close()
+    online = Replay(tmp_path / "run" / "online", shape)
+    ids = online.column("id").tolist()
+    assert sorted(ids) == sorted(acknowledged)
+    online.close()
+    before = load_policy(tmp_path / "policy").consistency_head.state_dict()
+    after = load_policy(tmp_path / "run" / "policy").consistency_head.state_dict()
+    assert any(not np.array_equal(before[name], after[name]) for name in before)

@@ -1,0 +1,90 @@
+"""A warped way meets its new ends, moves rigidly near the object, and asks no more speed than the arm has."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hardware.errors import BadInput
+from hardware.spatial import Pose, rotation_from_rotvec
+from rl_online.warp import RIGID_M, ToolPath, blended, grip_and_release, paced, warp
+
+OPENING = np.array([1.0] * 10 + [0.5, 0.0] + [0.0] * 8 + [0.5, 1.0] + [1.0] * 4)
+
+
+def turn(yaw: float) -> np.ndarray:
+    return rotation_from_rotvec(np.array([0.0, 0.0, yaw]))
+
+
+def tip(x: float, y: float, z: float, yaw: float = 0.0) -> Pose:
+    return Pose.from_parts("base", "tip", turn(yaw), (x, y, z))
+
+
+def block(x: float, y: float, yaw: float = 0.0) -> Pose:
+    return Pose.from_parts("base", "block", turn(yaw), (x, y, 0.0))
+
+
+def path() -> ToolPath:
+    """Ten steps along x to the block and 20 cm down on it, eight up and across to the goal, then away."""
+    before = [tip(0.2 + 0.02 * i, 0.0, 0.2) for i in range(5)] + [
+        tip(0.3, 0.0, 0.2 - 0.04 * i) for i in range(1, 6)
+    ]
+    carried = [tip(0.3, 0.0, 0.02 * i) for i in range(5)] + [tip(0.3, 0.04 * i, 0.1) for i in range(1, 6)]
+    after = [tip(0.3, 0.2, 0.1)] * (len(OPENING) - 20)
+    grip, release = grip_and_release(OPENING)
+    return ToolPath((*before, *carried, *after), OPENING, block(0.3, 0.0), grip, release)
+
+
+def test_the_grip_is_where_the_gripper_begins_to_close_and_the_release_where_it_opens():
+    # 1.0 for steps 0 … 9, falling at 10, closed from 11 to 19, rising at 20
+    assert grip_and_release(OPENING) == (9, 19)
+
+
+def test_a_demonstration_without_a_grip_is_refused():
+    with pytest.raises(BadInput, match="never closes"):
+        grip_and_release(np.ones(20))
+
+
+def test_the_same_place_gives_the_same_way():
+    for one, two in zip(warp(path(), block(0.3, 0.0)), path().Ts_base_tip, strict=True):
+        assert np.allclose(one.matrix, two.matrix)
+
+
+@given(st.floats(-0.1, 0.1), st.floats(-0.1, 0.1), st.floats(-0.7, 0.7))
+def test_the_grip_is_the_same_seen_from_the_object_and_the_ends_stay(x: float, y: float, yaw: float):
+    shown, to = path(), block(0.3 + x, y, yaw)
+    made = warp(shown, to)
+    before = shown.T_base_object.inverse() @ shown.Ts_base_tip[shown.grip]
+    after = to.inverse() @ made[shown.grip]
+    assert np.allclose(before.matrix, after.matrix, atol=1e-9)
+    assert np.allclose(made[0].matrix, shown.Ts_base_tip[0].matrix, atol=1e-9)
+    for step in (shown.release, len(shown) - 1):
+        assert np.allclose(made[step].matrix, shown.Ts_base_tip[step].matrix, atol=1e-9)
+
+
+def test_near_the_object_the_way_moves_rigidly_with_it():
+    shown, to = path(), block(0.35, 0.1, 0.5)
+    made = warp(shown, to)
+    for step in range(len(shown)):
+        way = abs(shown.Ts_base_tip[step].translation_m[2]) if 5 <= step <= shown.grip else math.inf
+        if way < RIGID_M - 1e-9:
+            before = shown.T_base_object.inverse() @ shown.Ts_base_tip[step]
+            assert np.allclose(before.matrix, (to.inverse() @ made[step]).matrix, atol=1e-9)
+
+
+def test_half_way_is_the_middle_of_the_line_and_half_the_turn():
+    still = Pose.identity("base", "base")
+    moved = Pose.from_parts("base", "base", turn(0.6), (0.2, 0.0, 0.0))
+    made = blended(still, moved, tip(0.0, 0.0, 0.1), 0.5)
+    assert made.translation_m.tolist() == pytest.approx([0.1, 0.0, 0.1])
+    assert np.allclose(made.rotation, turn(0.3))
+
+
+def test_a_way_that_is_too_fast_is_slowed_down_and_keeps_its_ends():
+    # 1 rad in one step of 0.1 s at 2 rad/s takes 0.5 s; 0.1 rad fits in its step
+    q_rad = np.array([[0.0], [1.0], [1.1]])
+    made = paced(q_rad, np.array([1.0, 1.0, 0.0]), 10.0, 2.0)
+    assert made[:, 0].tolist() == pytest.approx([0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.1])
+    assert made[-1].tolist() == pytest.approx([1.1, 0.0])
