@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import itertools
 import tempfile
 import time
 from collections.abc import Iterator
@@ -27,11 +28,13 @@ class Film:
     def __init__(self, page: Page) -> None:
         self.page = page
         self.frames: list[Image.Image] = []
+        self.taken_s: list[float] = []
 
     def run(self, seconds: float) -> None:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             due = time.monotonic() + FRAME_S
+            self.taken_s.append(time.monotonic())
             image = Image.open(io.BytesIO(self.page.screenshot())).convert("RGB")
             height = round(image.height * GIF_WIDTH_PX / image.width)
             self.frames.append(image.resize((GIF_WIDTH_PX, height), Image.Resampling.LANCZOS))
@@ -45,7 +48,8 @@ class Film:
     def save(self, file: Path) -> None:
         palette = [frame.quantize(128, dither=Image.Dither.NONE) for frame in self.frames]
         first, *others = palette
-        first.save(file, save_all=True, append_images=others, duration=round(1e3 * FRAME_S), loop=0, optimize=True)
+        lasted_ms = [round(1e3 * (later - sooner)) for sooner, later in itertools.pairwise(self.taken_s)] + [2000]
+        first.save(file, save_all=True, append_images=others, duration=lasted_ms, loop=0, optimize=True)
 
 
 def main() -> int:
@@ -56,7 +60,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch, cell(Path(scratch) / "run") as address, chromium() as browser:
         film = Film(open_page(browser, address))
         for _ in scenes(film):
-            print(f"{len(film.frames) * FRAME_S:.0f} s filmed", flush=True)
+            print(f"{film.taken_s[-1] - film.taken_s[0]:.0f} s filmed", flush=True)
         film.save(folder / "page.gif")
         looks(film.page, folder)
     print(f"{len(film.frames)} frames in {folder / 'page.gif'}")

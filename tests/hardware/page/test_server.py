@@ -86,6 +86,37 @@ def test_pulses_come_steadily_and_a_visitor_too_many_is_refused(server: PageServ
     assert numbers == list(range(numbers[0], numbers[0] + 9))
 
 
+def test_twenty_viewers_all_get_the_newest_pulse_and_one_of_them_drives() -> None:
+    robot = PaperRobot()
+    desk = Desk(cells.load("bench"), robot)
+    ours = PageServer(desk, ServePage(port=0), 0)
+
+    async def visit() -> list[int]:
+        async with contextlib.AsyncExitStack() as stack:
+            address = socket_address(ours, "state")
+            sockets = [await stack.enter_async_context(connect(address)) for _ in range(20)]
+            await sockets[7].send('{"do":"sit"}')
+            await sockets[7].send('{"do":"episode","what":"start"}')
+            await sockets[8].send('{"do":"episode","what":"stop"}')
+            counts = [0] * 20
+
+            async def watch(number: int) -> None:
+                async for _ in sockets[number]:
+                    counts[number] += 1
+
+            watching = [asyncio.create_task(watch(number)) for number in range(20)]
+            await asyncio.sleep(2.0)
+            for task in watching:
+                task.cancel()
+            return counts
+
+    counts = asyncio.run(visit())
+    ours.close()
+    assert min(counts) > 20  # of 50 on a machine with nothing else to do
+    assert max(counts) - min(counts) <= 5
+    assert robot.asked == ["start"]
+
+
 @pytest.mark.parametrize("text", ["nonsense", '{"do":"fly"}', "x" * 5000])
 def test_a_page_that_talks_nonsense_or_too_much_is_cut_off_and_nobody_else_is(
     server: PageServer, text: str
