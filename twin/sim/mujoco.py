@@ -53,7 +53,7 @@ class MujocoSim:
         self._threads = max(1, min(thread_count() if threads is None else threads, n_envs))
         self._pool = ThreadPoolExecutor(self._threads, "mujoco") if self._threads > 1 else None
         self._qpos, self._qvel = np.zeros((n_envs, self.model.nq)), np.zeros((n_envs, self.model.nv))
-        self._Ts_world_body = np.tile(np.eye(4), (n_envs, self.model.nbody, 1, 1))
+        self.Ts_world_body: Float[ndarray, "N B 4 4"] = np.tile(np.eye(4), (n_envs, self.model.nbody, 1, 1))
         self._touching, self._penetration_m = np.zeros(n_envs, bool), np.zeros(n_envs)
         self._time_s = np.zeros(n_envs)
         self._pixels: SplatPixels | None = None
@@ -89,7 +89,7 @@ class MujocoSim:
 
     def state(self) -> SimState:
         return self.layout.state(
-            self._time_s, self._qpos, self._qvel, self._Ts_world_body, self._touching, self._penetration_m
+            self._time_s, self._qpos, self._qvel, self.Ts_world_body, self._touching, self._penetration_m
         )
 
     def render(
@@ -98,7 +98,7 @@ class MujocoSim:
         if self._pixels is None:
             self._pixels = SplatPixels(self.scene, self.model)
         chosen = checked_envs(envs, self.n_envs)
-        return self._pixels.render(camera, width_px, height_px, self._Ts_world_body[chosen])
+        return self._pixels.render(camera, width_px, height_px, self.Ts_world_body[chosen])
 
     def close(self) -> None:
         if self._pool is not None:
@@ -112,8 +112,8 @@ class MujocoSim:
         mujoco.mj_kinematics(self.model, data)
         mujoco.mj_collision(self.model, data)
         self._time_s[env], self._qpos[env], self._qvel[env] = data.time, data.qpos, data.qvel
-        self._Ts_world_body[env, :, :3, :3] = data.xmat.reshape(-1, 3, 3)
-        self._Ts_world_body[env, :, :3, 3] = data.xpos
+        self.Ts_world_body[env, :, :3, :3] = data.xmat.reshape(-1, 3, 3)
+        self.Ts_world_body[env, :, :3, 3] = data.xpos
         contact = data.contact
         robot = self.layout.robot_geoms[contact.geom]
         depth_m = -contact.dist[robot[:, 0] != robot[:, 1]]

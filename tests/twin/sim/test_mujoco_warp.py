@@ -7,8 +7,12 @@ from twin.sim.protocol import Simulator, Start
 pytest.importorskip("mujoco_warp")
 
 
+@pytest.mark.slow
 def test_warp_pushes_the_brick_as_far_as_mujoco_does(armless):
-    """The same motion in both: single precision and another solver leave 3 mm."""
+    """The same motion in both: single precision and another solver leave 3 mm.
+
+    Warp compiles MuJoCo's kernels for this machine the first time: a minute of a core.
+    """
     tracks = []
     for engine in ("mujoco", "mujoco_warp"):
         sim = open_simulator(armless, engine=engine, n_envs=2, control_hz=20.0)
