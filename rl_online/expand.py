@@ -262,7 +262,7 @@ def picture(
         x, y = np.array([*corners, corners[0]]).T
         panel.fill(y, x, color="0.93")
         panel.plot(y, x, color="0.5", linewidth=0.8)
-        panel.annotate(f"{name}: {region.name}", (y.min(), x.max()), fontsize=7)
+        panel.annotate(f"{name}: {region.name}", (y.max(), x.max()), fontsize=7)
     looks = {"success": ("tab:blue", "o"), "failure": ("tab:orange", "x"), "unreachable": ("0.4", "+")}
     given = [start_of(path) for path in paths]
     panel.plot(

@@ -7,6 +7,7 @@ both may be killed and started again in any order.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import socket
@@ -97,6 +98,7 @@ class LearnerServer:
 
     def __init__(self, desk: Desk, folder: Path, port: int = 0) -> None:
         self._desk = desk
+        self._connections: set[ServerConnection] = set()
         self._server: Server = serve(
             self._talk,
             "127.0.0.1",
@@ -111,16 +113,23 @@ class LearnerServer:
         artefact.write_model(folder / ADDRESS, Address(port=self.port, process=os.getpid()))
 
     def close(self) -> None:
+        """Nobody is listened to any more; actors find their connections closed."""
         self._server.shutdown()
+        for connection in list(self._connections):
+            with contextlib.suppress(OSError):
+                connection.socket.shutdown(socket.SHUT_RDWR)
         self._thread.join(5)
 
     def _talk(self, connection: ServerConnection) -> None:
         limit_sending(connection.socket, TIMEOUT_S)
+        self._connections.add(connection)
         try:
             for message in connection:
                 connection.send(self._answer(message))
         except (ConnectionClosed, OSError):
             return  # the actor is gone; it connects again
+        finally:
+            self._connections.discard(connection)
 
     def _answer(self, message: str | bytes) -> bytes:
         try:

@@ -45,7 +45,7 @@ class SmallDesk:
 def test_what_is_added_is_acknowledged_once_it_is_stored(tmp_path: Path):
     desk = SmallDesk(tmp_path)
     server = LearnerServer(desk, tmp_path)
-    link = LearnerLink(tmp_path, timeout_s=5)
+    link = LearnerLink(tmp_path, timeout_s=5.0)
     rows = some(4, 1, "human")
     link.add(rows)
     link.add(rows)
@@ -59,7 +59,7 @@ def test_what_is_added_is_acknowledged_once_it_is_stored(tmp_path: Path):
 
 def test_rows_of_another_shape_are_refused_in_words(tmp_path: Path):
     desk = SmallDesk(tmp_path)
-    server, link = LearnerServer(desk, tmp_path), LearnerLink(tmp_path, timeout_s=5)
+    server, link = LearnerServer(desk, tmp_path), LearnerLink(tmp_path, timeout_s=5.0)
     with pytest.raises(BadInput, match="'context' has rows of"):
         link.add(some(1, shape=SHAPE.but(width=5)))
     link.add(some(1))
@@ -71,13 +71,13 @@ def test_rows_of_another_shape_are_refused_in_words(tmp_path: Path):
 def test_an_actor_finds_a_learner_that_came_back_on_another_port(tmp_path: Path):
     desk = SmallDesk(tmp_path)
     first = LearnerServer(desk, tmp_path)
-    link = LearnerLink(tmp_path, timeout_s=5)
+    link = LearnerLink(tmp_path, timeout_s=5.0)
     link.add(some(1, 1))
     first.close()
     with pytest.raises(LearnerLost):
         link.add(some(1, 2))
     second = LearnerServer(desk, tmp_path)
-    assert patiently(lambda: link.add(some(1, 3)), time.monotonic() + 20, lambda: False)
+    assert patiently(lambda: link.add(some(1, 3)), time.monotonic() + 20.0, lambda: False)
     assert len(desk.mixture.online) == 2
     link.close()
     second.close()
@@ -96,7 +96,7 @@ def test_a_learner_that_never_answers_is_given_up_by_the_deadline(tmp_path: Path
 def test_without_a_learner_asking_ends_when_told_to(tmp_path: Path):
     link = LearnerLink(tmp_path, timeout_s=0.5)
     assert not patiently(lambda: link.add(some(1)), time.monotonic() + 0.3, lambda: False)
-    assert not patiently(lambda: link.add(some(1)), time.monotonic() + 60, lambda: True)
+    assert not patiently(lambda: link.add(some(1)), time.monotonic() + 60.0, lambda: True)
 
 
 def prepared(folder: Path) -> TandemVLA:
@@ -119,12 +119,12 @@ def start(folder: Path, transitions: int) -> subprocess.Popen[bytes]:
 @pytest.mark.slow
 def test_kill_9_of_the_learner_loses_nothing_that_was_acknowledged(tmp_path: Path):
     shape = Agent(prepared(tmp_path), PRESETS["twinrl"]).shape
-    link = LearnerLink(tmp_path / "run", timeout_s=10)
+    link = LearnerLink(tmp_path / "run", timeout_s=10.0)
     acknowledged: list[int] = []
     process = start(tmp_path, 30)
     for number in range(10):
         rows = some(3, number, "human" if number % 3 == 0 else "policy", shape)
-        assert patiently(lambda rows=rows: link.add(rows), time.monotonic() + 90, lambda: False)
+        assert patiently(lambda rows=rows: link.add(rows), time.monotonic() + 90.0, lambda: False)
         acknowledged += rows.id.tolist()
         if number in (2, 5):
             process.send_signal(signal.SIGKILL)
