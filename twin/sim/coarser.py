@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from numpy import ndarray
 
 from hardware.spatial import quat_wxyz_from_rotation, rotation_from_quat_wxyz
