@@ -14,6 +14,7 @@ import contextlib
 import http
 import json
 import logging
+import re
 import threading
 import time
 from pathlib import Path
@@ -28,6 +29,7 @@ from hardware.page import wire
 from hardware.page.admission import Admission, is_loopback, token
 from hardware.page.config import ServePage
 from hardware.page.desk import Desk
+from hardware.page.episodes import Shelf
 from hardware.page.pictures import Flow, Pictures
 
 log = logging.getLogger(__name__)
@@ -43,8 +45,10 @@ HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob:; frame-ancestors 'none'; base-uri 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-cache",
 }
+FRAME = re.compile(r"/episode/([0-9]{1,6})/([0-9]{1,7})\.jpg")
 PULSE_HZ = 25.0
 WAITING_BYTES = 16_384
 """A page with more than this unsent misses pulses until it has caught up."""
@@ -56,11 +60,12 @@ POLICY_VIOLATION = 1008
 class PageServer:
     """Starts when made and raises `BadInput` when it cannot; `close` ends it."""
 
-    def __init__(self, desk: Desk, config: ServePage, unix_offset_ns: int) -> None:
+    def __init__(self, desk: Desk, config: ServePage, unix_offset_ns: int, store: Path | None = None) -> None:
         self.config = config
         self.pictures = Pictures(tuple(desk.cell.cameras), unix_offset_ns, self._pictures_changed)
         self.address = ""
         self._desk = desk
+        self._shelf = Shelf(store)
         self._admission = Admission(config.host, token(config.host, config.token_file))
         self._files = {f"/{file.name}": (TYPES[file.suffix], file.read_bytes()) for file in STATIC.iterdir()}
         self._files["/"] = self._files["/index.html"]
@@ -119,16 +124,20 @@ class PageServer:
 
     # Requests
 
-    def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
+    async def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
         """A file, a refusal, or None: a socket is opened."""
         path, _, query = request.path.partition("?")
         is_socket = path in ("/state", "/pictures")
-        headers = request.headers
-        refusal = self._admission.refusal(headers.get("Host", ""), headers.get("Origin"), query, is_socket)
+        headers, is_private = request.headers, is_socket or path.startswith("/episode")
+        refusal = self._admission.refusal(headers.get("Host", ""), headers.get("Origin"), query, is_private)
         if refusal is not None:
             return connection.respond(http.HTTPStatus.FORBIDDEN, refusal + "\n")
         if not is_socket:
-            return self._file(connection, path)
+            return (
+                await asyncio.to_thread(self._episode, connection, path)
+                if is_private
+                else self._file(connection, path)
+            )
         if sum(open_path == path for open_path in self._pages.values()) >= self.config.most_viewers:
             return connection.respond(http.HTTPStatus.SERVICE_UNAVAILABLE, "too many viewers\n")
         return None
@@ -136,9 +145,18 @@ class PageServer:
     def _file(self, connection: ServerConnection, path: str) -> Response:
         if path not in self._files:
             return connection.respond(http.HTTPStatus.NOT_FOUND, "there is no such page\n")
-        kind, body = self._files[path]
-        headers = Headers(HEADERS | {"Content-Type": kind, "Content-Length": str(len(body)), "Connection": "close"})
-        return Response(200, "OK", headers, body)
+        return _found(*self._files[path])
+
+    def _episode(self, connection: ServerConnection, path: str) -> Response:
+        """The list, or one frame: `/episodes.json`, `/episode/3/120.jpg`."""
+        if path == "/episodes.json":
+            rows = [row.model_dump() for row in self._shelf.rows()]
+            return _found("application/json", json.dumps(rows).encode())
+        asked = FRAME.fullmatch(path)
+        jpeg = None if asked is None else self._shelf.jpeg(int(asked[1]), int(asked[2]))
+        if jpeg is None:
+            return connection.respond(http.HTTPStatus.NOT_FOUND, "there is no such frame\n")
+        return _found("image/jpeg", jpeg)
 
     # Sockets
 
@@ -232,3 +250,8 @@ class PageServer:
     def _wake(self) -> None:
         for changed in self._watchers:
             changed.set()
+
+
+def _found(kind: str, body: bytes) -> Response:
+    headers = Headers(HEADERS | {"Content-Type": kind, "Content-Length": str(len(body)), "Connection": "close"})
+    return Response(200, "OK", headers, body)

@@ -3,6 +3,9 @@
 import contextlib
 import socket
 import threading
+import time
+
+LONGEST_OTHER_BYTES = 60
 
 
 class PausableProxy:
@@ -10,6 +13,8 @@ class PausableProxy:
 
     def __init__(self, port: int) -> None:
         self._target = port
+        self.beat_ns = 0
+        """When the newest heartbeat came by; acknowledgements and the websocket's own frames are shorter."""
         self._open: list[socket.socket] = []
         self._flows = threading.Event()
         self._flows.set()
@@ -36,13 +41,15 @@ class PausableProxy:
                 near, _ = self._server.accept()
                 far = socket.create_connection(("127.0.0.1", self._target))
                 self._open += [near, far]
-                for one, other in ((near, far), (far, near)):
+                for one, other, counts in ((near, far, True), (far, near, False)):
                     one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                    threading.Thread(target=self._pump, args=(one, other), daemon=True).start()
+                    threading.Thread(target=self._pump, args=(one, other, counts), daemon=True).start()
 
-    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+    def _pump(self, source: socket.socket, sink: socket.socket, from_browser: bool) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
+                if from_browser and len(data) > LONGEST_OTHER_BYTES:
+                    self.beat_ns = time.monotonic_ns()
                 self._flows.wait()
                 sink.sendall(data)
         for one in (source, sink):

@@ -131,6 +131,15 @@ def test_the_episode_is_whole_with_labelled_spans(cell: RunningCell) -> None:
     ]
 
 
+def test_the_episode_can_be_looked_through(page) -> None:
+    page.get_by_role("button", name="Episode 0, ✓ success").click()
+    page.wait_for_function("() => document.querySelector('#viewer-image').naturalWidth > 0")
+    page.locator("#viewer-frame").fill("5")
+    assert "of" in page.locator("#viewer-line").inner_text()
+    page.screenshot(path=PICTURES / "viewer.png")
+    page.get_by_role("button", name="Close").click()
+
+
 @pytest.mark.timeout(200)
 def test_a_discarded_episode_leaves_nothing(cell: RunningCell, page) -> None:
     before = len(EpisodeStore.open(cell.folder / "episodes").folders())

@@ -3,12 +3,14 @@
 import { Drive, isTyping, keyName } from "./drive.js";
 import { StateLink } from "./link.js";
 import { Pictures } from "./pictures.js";
+import { Shelf } from "./shelf.js";
 import { Shown } from "./shown.js";
 
 const drive = new Drive();
 const link = new StateLink(() => drive.held(), () => drive.letGo());
 const pictures = new Pictures(document.getElementById("cameras"));
 const shown = new Shown(link);
+const shelf = new Shelf();
 const at = (id) => document.getElementById(id);
 drive.changed = () => link.beat();
 window.tandem = { link, drive, pictures, shown }; // for the browser's console, and for tests
@@ -25,6 +27,7 @@ link.addEventListener("hello", ({ detail: hello }) => {
 link.addEventListener("pulse", ({ detail: pulse }) => {
   shown.pulse(pulse);
   pictures.ghost(pulse.ghost);
+  shelf.stage(pulse.episode.stage);
   drive.enabled = shown.mayDrive;
 });
 link.addEventListener("lost", ({ detail: reason }) => {

@@ -19,10 +19,14 @@ function takeToken() {
   return sessionStorage.getItem("token");
 }
 
+/** A path with the token, where one is needed. */
+export function withToken(path) {
+  return token ? `${path}?token=${encodeURIComponent(token)}` : path;
+}
+
 export function socket(path) {
   const scheme = location.protocol === "https:" ? "wss" : "ws";
-  const query = token ? `?token=${encodeURIComponent(token)}` : "";
-  return new WebSocket(`${scheme}://${location.host}${path}${query}`);
+  return new WebSocket(`${scheme}://${location.host}${withToken(path)}`);
 }
 
 export class StateLink extends EventTarget {

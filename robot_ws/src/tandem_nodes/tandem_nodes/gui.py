@@ -37,7 +37,8 @@ class GuiNode(Node):
             can_drive=bool(drives),
             guide=config.read(Guide, Path(guide)) if guide else None,
         )
-        self._server = PageServer(self._desk, page, stamps.offset_ns())
+        store = parameters.text(self, "store", "The folder of recorded episodes; empty: nothing is recorded.")
+        self._server = PageServer(self._desk, page, stamps.offset_ns(), Path(store) if store else None)
         self.create_subscription(JointState, "joint_states", self._joints, qos.NEWEST)
         self.create_subscription(JointState, "joint_command_sent", self._sent, qos.NEWEST)
         self.create_subscription(String, "control_source", self._source, qos.LATCHED)
