@@ -7,11 +7,12 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from vla import continued, demonstrations, policy_file, rft_report
+from vla import continued, demonstrations, rft_report, rft_source
+from vla.adapters import folder as folders
 from vla.demonstrations import Demonstrations
 from vla.encoders import ImageEncoder
 from vla.held_out import trace
-from vla.policy import Interface
+from vla.policy import Interface, TokenPolicy
 from vla.prepared import Preparation, PreparedEpisode
 from vla.process_rewards import gripper_columns
 from vla.rft_config import ReinforcePolicy
@@ -41,31 +42,23 @@ def start(config: ReinforcePolicy, mixture: Sequence[Demonstrations], work: Path
     `work` keeps the features of a frozen encoder; runs on the same pictures may share it.
     """
     device = chosen_device(config)
-    source = continued.policy_folder(config.policy)
-    policy = voiced(policy_file.load_policy(source, device), config)
-    require_usable(policy.interface, mixture, str(config.policy))
-    policy = continued.with_datasets(policy, [dataset.name for dataset in mixture])
+    names = [dataset.name for dataset in mixture]
+    source = rft_source.opened(config.policy, device, config.voice, names)
+    interface = source.policy.interface
+    require_usable(interface, mixture, str(config.policy))
     require_output(config)
     preparation = Preparation(
-        interface=policy.interface,
-        encoder=ImageEncoder(policy.config.architecture.image_px).to(device),
+        interface=interface,
+        encoder=ImageEncoder(source.image_px).to(device),
         augmentation=config.augmentation,
-        cached_variants=0 if policy.config.unfrozen_encoder else config.cached_variants,
+        cached_variants=config.cached_variants if source.cached else 0,
         folder=work or config.output / "work",
         seed=config.seed,
     )
-    episodes = preparation.episodes(mixture)
-    material = material_of(config, policy.interface, episodes, policy_key(source))
-    write_run(config, policy.interface)
-    judge = Judge(gripper_columns(policy.interface.action_names, config.gripper), config.rewards)
-    return Reinforcement(config, policy, material, judge, policy_file.save_policy)
-
-
-def voiced(policy: TandemVLA, config: ReinforcePolicy) -> TandemVLA:
-    """With the voice that is asked for, and both heads to be trained as far as they are used."""
-    if config.voice != "same":
-        policy.config = policy.config.but(voice=config.voice)
-    return policy
+    material = material_of(config, interface, preparation.episodes(mixture), source.key)
+    write_run(config, interface)
+    judge = Judge(gripper_columns(interface.action_names, config.gripper), config.rewards)
+    return Reinforcement(config, source.policy, material, judge, source.save)
 
 
 def require_usable(interface: Interface, mixture: Sequence[Demonstrations], source: str) -> None:
@@ -100,15 +93,10 @@ def material_of(
     return Material(draws, Windows(kept_out or learned, interface), key)
 
 
-def policy_key(folder: Path) -> str:
-    """Of the weights that a run starts from: a checkpoint of a run from others is not taken."""
-    return hashlib.sha256((folder / policy_file.WEIGHTS).read_bytes()).hexdigest()
-
-
 def write_report(run: Reinforcement) -> None:
     """Of the policy that was kept, beside the one that came."""
     config = run.config
-    policy = policy_file.load_policy(config.output / POLICY)
+    policy = kept(run)
     windows, best = run.material.held_out, run.best
     if best is None:
         return
@@ -124,10 +112,17 @@ def write_report(run: Reinforcement) -> None:
             (f"open-loop error, {voice}", f"{before:.4f} → {best.open_loop_error[voice]:.4f}")
             for voice, before in first.open_loop_error.items()
         ),
-        ("it acts by", policy.config.voice),
+        ("it acts by", policy.config.voice if isinstance(policy, TandemVLA) else "tokens"),
         ("git", git_hash() or "unknown"),
     ]
     rft_report.write(config.output / REPORT, facts, run.curve, trace(policy, windows, 0), policy.interface)
     log.info(
         "%s: held-out reward %.4f, was %.4f; %.0f s", config.output / POLICY, best.reward, first.reward, run.seconds
     )
+
+
+def kept(run: Reinforcement) -> TokenPolicy:
+    """The policy with the best held-out reward, from its files."""
+    policy = folders.open_policy(run.config.output / POLICY, chosen_device(run.config))
+    assert isinstance(policy, TokenPolicy)
+    return policy

@@ -13,7 +13,7 @@ from taught_policy import supervised
 from torch import nn
 
 from hardware.errors import BadInput
-from vla import policy_file, rft, sft
+from vla import policy_file, rft, rft_source, sft
 from vla.demonstrations import ArrayDemonstrations, Demonstration
 from vla.policy import TokenPolicy
 from vla.process_rewards import RewardWeights
@@ -207,6 +207,34 @@ def test_any_token_policy_can_be_reinforced(taught: Path, tmp_path) -> None:
     assert saved[0] == tmp_path / "other" / "policy"
     assert set(run.curve[0].open_loop_error) == {"tokens"}
     assert not same(run.module, run.reference)
+
+
+class Checkpoint:
+    """Writes what LeRobot's `save_pretrained` does."""
+
+    def save_pretrained(self, folder: Path) -> None:
+        (folder / "model.safetensors").write_bytes(b"new")
+
+
+def test_another_policy_is_saved_with_all_that_its_folder_had(tmp_path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in ("interface.json", "policy_preprocessor.json", "stats.safetensors", "model.safetensors"):
+        (source / name).write_bytes(b"old")
+    wrapped = nn.Module()
+    wrapped.policy = Checkpoint()  # type: ignore[assignment]
+    rft_source.beside(source)(wrapped, tmp_path / "out")
+    found = {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()}
+    assert found.pop("model.safetensors") == b"new"
+    assert set(found.values()) == {b"old"}
+    assert len(found) == 3
+
+
+def test_a_policy_that_speaks_no_tokens_is_refused(taught: Path, tmp_path, monkeypatch) -> None:
+    silent = nn.Linear(1, 1)
+    monkeypatch.setattr(rft_source.folders, "open_policy", lambda folder, device: silent)
+    with pytest.raises(BadInput, match="speaks no action tokens"):
+        start(taught, tmp_path)
 
 
 class SmallMemory(TandemVLA):

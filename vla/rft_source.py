@@ -1,0 +1,66 @@
+"""A policy's folder in, what reinforcement needs of it out: any `TokenPolicy`, and how it is written back."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from hardware import artefact
+from hardware.errors import BadInput
+from vla import continued, policy_file
+from vla.adapters import folder as folders
+from vla.policy import TokenPolicy
+from vla.tandem_vla import TandemVLA, Voice
+
+OTHERS_PX = 224
+"""Side of the pictures for a policy that encodes them itself; π0-FAST's own."""
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    policy: TokenPolicy
+    save: Callable[[Any, Path], None]
+    """(policy, folder)"""
+    image_px: int
+    cached: bool
+    """Its image encoder is the frozen one, whose features are computed once."""
+    key: str
+    """Of the weights: a checkpoint of a run from others is not taken."""
+
+
+def opened(folder: Path, device: torch.device, voice: Literal["same"] | Voice, datasets: Sequence[str]) -> Source:
+    """Raises `BadInput` for a policy without action tokens. `datasets` are those that it will read."""
+    inside = continued.policy_folder(folder)
+    policy = folders.open_policy(inside, device)
+    weights = inside / policy_file.WEIGHTS
+    key = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else ""
+    if isinstance(policy, TandemVLA):
+        if voice != "same":
+            policy.config = policy.config.but(voice=voice)
+        policy = continued.with_datasets(policy, datasets)
+        frozen = not policy.config.unfrozen_encoder
+        return Source(policy, policy_file.save_policy, policy.config.architecture.image_px, frozen, key)
+    if not isinstance(policy, TokenPolicy):
+        raise BadInput(
+            f"{folder} speaks no action tokens, which the rewards judge", "take a TandemVLA or a π0-FAST policy"
+        )
+    return Source(policy, beside(inside), OTHERS_PX, False, key)
+
+
+def beside(source: Path) -> Callable[[Any, Path], None]:
+    """Saves a LeRobot policy with all that its folder had: processors, statistics, interface."""
+
+    def save(policy: Any, folder: Path) -> None:
+        with artefact.staged_folder(folder) as staged:
+            for file in source.iterdir():
+                if file.is_file() and file.name != policy_file.WEIGHTS:
+                    shutil.copy2(file, staged / file.name)
+            policy.policy.save_pretrained(staged)
+
+    return save
