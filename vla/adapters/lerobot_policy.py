@@ -2,7 +2,7 @@
 
 LeRobot's own processors normalise, tokenise and denormalise; here arrays become its batches and back. The policies
 that draw noise take it from the call's seed, the same for each row, so that a row's chunk does not depend on the
-others.
+others (Diffusion's does: its scheduler draws for the whole batch).
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from lerobot.policies.pretrained import PreTrainedPolicy
 from numpy import ndarray
 from torch import Tensor, nn
 
@@ -30,11 +29,11 @@ Process = Callable[[Any], Any]
 class LerobotPolicy(nn.Module):
     """`policy` with the pipelines before and after it, as `lerobot.policies.make_pre_post_processors` gives them."""
 
-    def __init__(
-        self, policy: PreTrainedPolicy, preprocess: Process, postprocess: Process, interface: Interface
-    ) -> None:
+    def __init__(self, policy: nn.Module, preprocess: Process, postprocess: Process, interface: Interface) -> None:
+        """`policy` is a `PreTrainedPolicy`, or what has its `name`, `config` and methods."""
         super().__init__()
-        self.policy, self._preprocess, self._postprocess = policy, preprocess, postprocess
+        self.policy: Any = policy
+        self._preprocess, self._postprocess = preprocess, postprocess
         self._interface = interface
 
     @property
@@ -56,7 +55,9 @@ class LerobotPolicy(nn.Module):
         self.policy.reset()
         batch = self._preprocess(self._seen(observations))
         noise = self._noise(len(observations), seed)
-        chunk = self.policy.predict_action_chunk(self._with_history(batch), **noise)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)  # Diffusion's scheduler draws at each of its steps, too
+            chunk = self.policy.predict_action_chunk(self._with_history(batch), **noise)
         actions = self._postprocess(chunk.flatten(0, 1)).unflatten(0, chunk.shape[:2])
         if actions.shape[1:] != (self.interface.horizon_steps, self.interface.action_dims):
             raise BadInput(f"the policy's chunk is {tuple(actions.shape[1:])}, its interface says otherwise")
