@@ -29,7 +29,6 @@ from twin import (
 from twin.collision_report import CollisionReport
 from twin.export import mjcf
 from twin.object_asset import ObjectAsset
-from twin.rasterise.choose import rasteriser
 from twin.render import scene
 from twin.splat import Splat
 from twin.splat_motion import moved
@@ -115,7 +114,7 @@ def write(bundle: Path, asset: ObjectAsset, kind: str, mass_kg: float | None, mu
     _, posed = scene(bundle)
     folder = object_asset.folder(bundle, asset.name)
     splat = splat_ply.read(folder / asset.splat)
-    surface = object_surface.reconstruct(rasteriser(), splat, asset, posed)
+    surface = object_surface.reconstruct(splat, asset, posed)
     if asset.footprint != "cylinder" and collision.primitive(asset, surface) is None:
         asset, surface, splat = recentred(asset, surface, splat)
     shape = collision.collider(asset, surface, splat)

@@ -1,13 +1,11 @@
 """An object's splat and the scan's cameras in, its closed surface out, in the object's frame.
 
 A point is inside when nearly every camera sees the object in front of it or at it: silhouettes and depth pictures
-carve a grid of voxels. The splat is *sharpened* for its depth pictures (trained splats are translucent, and their mean
-depth lies behind the surface), and what the carving is off by is measured on the opaque Gaussians and taken off.
+carve a grid of voxels. What the carving is off by is measured on the opaque Gaussians and taken off.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
 
@@ -22,12 +20,9 @@ from hardware.progress import progress
 from twin.mesh import TriangleMesh, open3d
 from twin.object_asset import ObjectAsset
 from twin.posed_images import PosedImages, View
-from twin.rasterise.protocol import Rasteriser
 from twin.splat import Splat
+from twin.surface_depth import surface
 
-SHARPER = 4
-"""Every Gaussian counts as so many at its place: opacity 1 − (1 − o)⁴. On the bench the depth of objects is then
-right to 1 or 2 mm in the median, where the plain one lies 5 to 9 mm behind."""
 SOLID = 0.5
 MOST_VIEWS = 20
 PICTURE_PX = 128
@@ -42,7 +37,7 @@ SMALLEST_VOLUME_M3 = 2e-7
 CRUST_OPACITY, CRUST_M, SKIN_SIGMAS = 0.3, 4e-3, 1.3
 
 
-def reconstruct(draw: Rasteriser, splat: Splat, asset: ObjectAsset, posed: PosedImages) -> TriangleMesh:
+def reconstruct(splat: Splat, asset: ObjectAsset, posed: PosedImages) -> TriangleMesh:
     """Raises `BadInput` where no camera sees the object, or nothing with a volume comes out."""
     views = [view for view in posed.training if _sees(posed, view, asset)]
     if not views:
@@ -54,7 +49,7 @@ def reconstruct(draw: Rasteriser, splat: Splat, asset: ObjectAsset, posed: Posed
     voxel_m = max(FINEST_M, float(size.prod() / MOST_VOXELS) ** (1 / 3))
     shape = np.ceil(size / voxel_m).astype(int) + 1
     centres = low + voxel_m * np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), -1)
-    inside = _carved(draw, splat, asset, posed, views, centres.reshape(-1, 3)).reshape(shape)
+    inside = _carved(splat, asset, posed, views, centres.reshape(-1, 3)).reshape(shape)
     mesh = isosurface(inside, low, voxel_m)
     require_volume(mesh, asset.name)
     return without_bias(mesh, splat)
@@ -141,7 +136,6 @@ def outside_m(mesh: TriangleMesh, points: Float[ndarray, "N 3"]) -> Float[ndarra
 
 
 def _carved(
-    draw: Rasteriser,
     splat: Splat,
     asset: ObjectAsset,
     posed: PosedImages,
@@ -149,18 +143,18 @@ def _carved(
     points: Float[ndarray, "N 3"],
 ) -> Float[ndarray, " N"]:
     """How deep inside every point is, in metres: a low quantile over the views of (its depth − the surface's)."""
-    sharp = dataclasses.replace(splat, opacities=1 - (1 - np.clip(splat.opacities, 0, 0.9999)) ** SHARPER)
     depths = np.empty((len(views), len(points)), np.float32)
     with progress(f"carving {asset.name}", len(views)) as advance:
         for number, view in enumerate(views):
             T_cam_obj = np.linalg.inv(np.array(view.T_world_cam)) @ asset.pose.matrix
             camera = close_up(posed.cameras[view.camera].pinhole(), T_cam_obj, asset)
-            seen = draw.render(sharp, camera, T_cam_obj)
-            surface = np.where(seen.alpha >= SOLID, seen.depth_m / np.maximum(seen.alpha, 1e-6), np.inf)
+            seen = surface(splat, camera, T_cam_obj)
+            solid = (seen.alpha >= SOLID) & (seen.depth_m > 0)
+            shown = np.where(solid, seen.depth_m, np.inf)
             in_cam = points @ T_cam_obj[:3, :3].T + T_cam_obj[:3, 3]
             pixels, _ = camera.project(in_cam)
             at = np.clip(np.floor(pixels).astype(int), 0, [camera.width_px - 1, camera.height_px - 1])
-            behind = in_cam[:, 2] - surface[at[:, 1], at[:, 0]]
+            behind = in_cam[:, 2] - shown[at[:, 1], at[:, 0]]
             depths[number] = np.clip(behind, -TRUNCATION_M, TRUNCATION_M)
             advance("")
     rank = min(len(views) - 1, int(CARVING_SHARE * len(views)))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.ndimage
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from scipy.spatial import KDTree
 
@@ -25,6 +25,8 @@ FEWEST = 25
 CLEARANCE_M = 4e-3
 """Things begin this far above the table: lower down the two cannot be told apart."""
 MARGIN_M = 0.012
+STANDING_OPACITY, STANDING_M, STANDING_REACH_M = 0.3, 8e-3, 0.6
+"""What is opaque, this far above the table and this near to the origin stands on the table."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,26 @@ def lacking(splat: Splat, without: Splat, table: Plane) -> list[Box]:
             "the second scan lacks nothing that the first one shows above the table",
             "scan once with the object and once without, the board and all else unmoved",
         )
+    return [_round(cluster) for cluster in sorted(clusters, key=len, reverse=True)]
+
+
+def standing(splat: Splat, table: Plane, taken: Int[ndarray, " M"]) -> list[Box]:
+    """Boxes round all that stands on the table near the world's origin, the largest thing first.
+
+    `taken`: Gaussians that are known to be something else, the robot's. What touches counts as one thing. Raises
+    `BadInput` where nothing stands there.
+    """
+    means = splat.means_m.astype(np.float64)
+    heights = table.heights_m(means)
+    near = (splat.opacities > STANDING_OPACITY) & (heights > STANDING_M) & (heights < 0.4)
+    near &= (np.linalg.norm(means[:, :2], axis=1) < STANDING_REACH_M) & (splat.scales_m.max(1) < 0.03)
+    near[taken] = False
+    if len(taken) and near.any():
+        distance, _ = KDTree(means[taken]).query(means[near])
+        near[np.flatnonzero(near)[distance < VOXEL_M]] = False
+    clusters = [cluster for cluster in _clusters(means[near]) if len(cluster) >= 2 * FEWEST]
+    if not clusters:
+        raise BadInput("nothing stands on the table near the board", "draw boxes: --object NAME --box …")
     return [_round(cluster) for cluster in sorted(clusters, key=len, reverse=True)]
 
 

@@ -40,6 +40,10 @@ class Comparison(Config):
 
     evaluation: Evaluation
     gates: tuple[Gate, ...] = ()
+    push: str = ""
+    """What happened when a thing in the twin was pushed, …"""
+    picture: str | None = None
+    """… and the moving picture of it, a file beside the report."""
 
 
 def write(output: Path, twin: Twin, comparison: Comparison | None = None) -> None:
@@ -65,6 +69,7 @@ def write(output: Path, twin: Twin, comparison: Comparison | None = None) -> Non
             ]
         ),
         truth_section(comparison),
+        push_section(output, comparison),
         *body(folders, list(twin.stages), read(BuildTwin, work / CONFIG)),
         provenance_section(twin),
     ]
@@ -132,6 +137,14 @@ def truth_section(comparison: Comparison | None) -> str:
     return report_page.section(
         "Against the truth", *parts, report_page.pairs(in_words(comparison.evaluation)), lead=lead
     )
+
+
+def push_section(output: Path, comparison: Comparison | None) -> str:
+    """A push in the twin, where there was one."""
+    if comparison is None or comparison.picture is None:
+        return ""
+    moving = report_page.moving_picture(output / comparison.picture, "the arm pushes a thing in the twin")
+    return report_page.section("Pushed in the twin", moving, lead=comparison.push)
 
 
 def capture_section(folder: Path, stage: StageResult, config: BuildTwin | None) -> str:

@@ -106,6 +106,14 @@ def picture(file: Path, what: str) -> str:
     return f'<img src="{source}" alt="{html.escape(what)}" loading="lazy">'
 
 
+def moving_picture(file: Path, what: str) -> str:
+    """A GIF as it is, in the page itself; nothing where there is no such file."""
+    if not file.is_file():
+        return ""
+    source = f"data:image/gif;base64,{base64.b64encode(file.read_bytes()).decode()}"
+    return f'<img src="{source}" alt="{html.escape(what)}">'
+
+
 def colour_scale(low: str, high: str) -> str:
     """The colours of an error map, from none to the largest error drawn."""
     ramp = cv2.applyColorMap(np.linspace(0, 255, 9).astype(np.uint8)[None], cv2.COLORMAP_INFERNO)[0, :, ::-1]

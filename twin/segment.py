@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 import tyro
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from pydantic import Field
 from rich.console import Console
@@ -56,6 +56,8 @@ class SegmentTwin(Config):
     """cx,cy,cz,sx,sy,sz[,yaw_deg] in metres in the twin's world: an upright box round the whole thing and no other."""
     without: Path | None = None
     """A bundle of the same cell without the things: what it lacks needs no box."""
+    find: bool = False
+    """Take all that stands on the table round the board, as thing_1, thing_2, …, the largest first."""
     masks: Literal["none", "grabcut"] = "none"
     """grabcut: photos decide which Gaussians in a box are the thing's. For boxes that hold other things, too."""
     robot: Path | None = None
@@ -70,12 +72,16 @@ def segment(config: SegmentTwin) -> int:
     object_asset.require_metric(config.bundle)
     splat, posed = scene(config.bundle)
     table = table_plane.fit(splat)
-    boxes = (
-        {} if config.robot and not (config.object or config.box or config.without) else asked(config, splat, table)
-    )
+    only_robot = config.robot and not (config.object or config.box or config.without or config.find)
     assets = {}
-    for name, box in boxes.items():
-        asset, members = cut(config, splat, posed, table, name, box)
+    for name, box in ({} if only_robot else asked(config, splat, table)).items():
+        try:
+            asset, members = cut(config, splat, posed, table, name, box)
+        except BadInput as error:
+            if not config.find:
+                raise
+            log.warning("left in the scene: %s", error.problem)
+            continue
         assets[name] = asset
         write(config.bundle, splat, asset, members)
     artefact.write_model(config.bundle / object_asset.SUPPORTS, Supports(table=table))
@@ -95,6 +101,9 @@ def asked(config: SegmentTwin, splat: Splat, table: Plane) -> dict[str, Box]:
         raise BadInput(f"the name '{min(doubled)}' is given twice", "each --object has its own name")
     for name in config.object:
         object_asset.folder(config.bundle, name)
+    if config.find:
+        found = region.standing(splat, table, robot_members(config.bundle))
+        return {f"thing_{number}": box for number, box in enumerate(found, start=1)}
     if config.box:
         if len(config.box) != len(config.object):
             raise BadInput(
@@ -212,10 +221,9 @@ def rebuild_background(bundle: Path, splat: Splat, table: Plane) -> None:
         hole = footprint(asset, table)
         holes.append(hole)
         kept[_buried(points, heights, hole)] = False
-    robot = bundle / "robot" / object_asset.MEMBERS
-    if robot.is_file():
+    kept[robot_members(bundle)] = False
+    if (robot := bundle / robot_splat.FOLDER / object_asset.MEMBERS).is_file():
         with np.load(robot) as arrays:
-            kept[arrays["index"]] = False
             holes.append(arrays["hole"])
     background = splat.select(kept)
     draw = rasteriser()
@@ -232,6 +240,15 @@ def members_of(folder: Path, splat: Splat) -> ndarray:
             f"{folder.name} was taken from an earlier build of this twin", f"delete {folder}, segment again"
         )
     return index
+
+
+def robot_members(bundle: Path) -> Int[ndarray, " M"]:
+    """Indices into the scene of the arm's Gaussians; none without an arm."""
+    file = bundle / robot_splat.FOLDER / object_asset.MEMBERS
+    if not file.is_file():
+        return np.zeros(0, np.int64)
+    with np.load(file) as arrays:
+        return arrays["index"]
 
 
 def footprint(asset: ObjectAsset, table: Plane) -> Float[ndarray, "N 2"]:

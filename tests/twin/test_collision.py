@@ -1,5 +1,7 @@
 """Surfaces are closed and where the Gaussians are; primitives stand for what they fit, convex pieces for the rest."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import small_objects as small
@@ -9,7 +11,6 @@ from hardware.errors import BadInput
 from twin import collision, object_surface
 from twin.mesh import open3d
 from twin.object_asset import Convex, ObjectAsset
-from twin.rasterise.choose import rasteriser
 
 I4 = ((1.0, 0, 0, 0), (0, 1.0, 0, 0), (0, 0, 1.0, 0), (0, 0, 0, 1.0))
 
@@ -51,9 +52,7 @@ def test_the_outline_is_the_collider_where_the_surface_agrees_and_not_where_it_d
 def test_inflation_and_holes_are_read_side_by_side():
     """The collider is 1 mm too long at one end and 2 mm too short in height; skin is 1.3 · 0.2 mm."""
     splat = small.box(at=(0.0, 0.0), yaw_rad=0.0)
-    splat = object_surface.dataclasses.replace(
-        splat, means_m=splat.means_m - np.array([0, 0, small.TABLE_Z_M + 0.025])
-    )
+    splat = dataclasses.replace(splat, means_m=splat.means_m - np.array([0, 0, small.TABLE_Z_M + 0.025]))
     wrong = Convex(kind="box", half_m=(0.0305, 0.02, 0.024), at_m=(0.0005, 0.0, -0.001))
     fit = collision.fit(collision.Collider((wrong,), tuple(solid(wrong))), splat)
     assert fit.inflation_mm == pytest.approx(1.0 - 0.26, abs=0.15)
@@ -94,7 +93,7 @@ def test_carving_finds_the_box_that_the_cameras_see():
 
     inverse = thing.pose.inverse()
     own = moved(splat, inverse.rotation, inverse.translation_m)
-    surface = object_surface.reconstruct(rasteriser(), own, thing, small_twin.cameras(count=16))
+    surface = object_surface.reconstruct(own, thing, small_twin.cameras(count=16))
     assert object_surface.signed_volume_m3(surface) == pytest.approx(0.06 * 0.04 * 0.05, rel=0.15)
     off = np.abs(collision.as_collider(solid(BOX)).outside_m(collision.samples(surface)))
     assert np.quantile(off, 0.9) < 2.5e-3

@@ -136,3 +136,15 @@ def test_grabcut_leaves_a_neighbour_out(tmp_path):
 def test_a_bundle_without_objects_says_how_to_make_some(tmp_path):
     with pytest.raises(BadInput, match="has no objects"):
         object_asset.objects(small.write(tmp_path / "twin", Splat.concatenate([small.box()])))
+
+
+def test_things_on_the_table_are_found_without_a_box(tmp_path):
+    bundle = small.write(tmp_path / "twin", small.box(), small.can())
+    assert segment(SegmentTwin(bundle=bundle, find=True)) == 0
+    found = object_asset.objects(bundle)
+    assert [asset.name for asset in found] == ["thing_1", "thing_2"]
+    at = np.array([asset.pose.translation_m[:2] for asset in found])
+    for true in (small.BOX_AT, small.CAN_AT):
+        assert np.linalg.norm(at - true, axis=1).min() < 0.002
+    with pytest.raises(BadInput, match="nothing stands on the table"):
+        segment(SegmentTwin(bundle=small.write(tmp_path / "empty"), find=True))
