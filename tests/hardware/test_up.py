@@ -11,6 +11,8 @@ import pytest
 from hardware import announcement, run_report, up
 from hardware.announcement import EpisodeResult
 from hardware.errors import BadInput
+from hardware.node_graph import Occasion, graph
+from hardware.page.config import ServePage
 from hardware.up import UpCell
 
 
@@ -98,3 +100,24 @@ def test_the_bench_runs_records_and_stops_in_order_at_ctrl_c(tmp_path: Path) -> 
     assert (stopped[0], stopped[-1]) == ("conductor", "plant")
     assert stopped.index("executor") < stopped.index("arm")
     assert "control loop" in out
+
+
+def test_only_one_may_take_over_and_somebody_must_where_no_policy_is() -> None:
+    bench, nobody = up.resolve(UpCell()), up.resolve(UpCell(policy="none"))
+    assert up.intervener(UpCell(), bench) == "none"
+    assert up.intervener(UpCell(gui=True), nobody) == "page"
+    assert up.intervener(UpCell(gui=True, intervention="scripted"), bench) == "scripted"
+    with pytest.raises(BadInput, match="needs the page"):
+        up.intervener(UpCell(intervention="page"), bench)
+    with pytest.raises(BadInput, match="with --policy none a person drives"):
+        up.intervener(UpCell(), nobody)
+    with pytest.raises(BadInput, match="begins episodes at the page"):
+        up.intervener(UpCell(pace="person"), bench)
+
+
+def test_the_page_comes_when_asked_for_and_a_policy_does_not_when_there_is_none(tmp_path: Path) -> None:
+    occasion = Occasion(tmp_path / "cell.json", tmp_path, intervention="page", page=ServePage(port=0))
+    names = [spec.name for spec in graph(up.resolve(UpCell(policy="none")), occasion)]
+    assert "gui" in names
+    assert not {"policy", "intervention"} & set(names)
+    assert "gui" not in [spec.name for spec in graph(up.resolve(UpCell()), Occasion(tmp_path / "c.json", tmp_path))]
