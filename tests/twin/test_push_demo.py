@@ -12,7 +12,7 @@ from twin.region import Box
 
 def test_the_tip_comes_to_a_point_low_over_the_table():
     point = np.array([0.17, -0.19, 0.03])
-    q_rad = reached(np.array(so101.REST_RAD[:5]) + [0, 0.6, -0.6, 0.5, 0], point)
+    q_rad = reached(np.add(so101.REST_RAD[:5], (0, 0.6, -0.6, 0.5, 0)), point)
     assert np.linalg.norm(so101_kinematics().T_base_tip(q_rad).translation_m - point) < 0.004
 
 
