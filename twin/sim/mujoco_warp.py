@@ -20,7 +20,7 @@ from numpy import ndarray
 from hardware.errors import BadInput
 from twin.export import mjcf
 from twin.sim.layout import Layout, physics_steps
-from twin.sim.pixels import SplatPixels
+from twin.sim.pixels import SplatPixels, open_pixels
 from twin.sim.protocol import CONTROL_HZ, SimState, Start, checked_action, checked_envs, checked_starts
 from twin.sim.scene import SimScene
 
@@ -97,7 +97,7 @@ class MujocoWarpSim:
         self, camera: str, width_px: int, height_px: int, envs: Sequence[int] | None = None
     ) -> UInt8[ndarray, "M H W 3"]:
         if self._pixels is None:
-            self._pixels = SplatPixels(self.scene, self.model)
+            self._pixels = open_pixels(self.scene, self.model)
         chosen = checked_envs(envs, self.n_envs)
         return self._pixels.render(camera, width_px, height_px, self._Ts_world_body()[chosen])
 

@@ -18,6 +18,7 @@ from numpy import ndarray
 
 from hardware.camera_model import CameraModel
 from hardware.errors import BadInput
+from twin.rasterise.choose import why_no_cuda
 from twin.rasterise.cpu import CpuRasteriser, lens
 from twin.rasterise.protocol import Rendering
 from twin.sim import parts as scene_parts
@@ -74,6 +75,15 @@ class Layers:
     moving: Carried
 
 
+def open_pixels(scene: SimScene, model: mujoco.MjModel) -> SplatPixels:
+    """On a CUDA device where gsplat runs there, on the CPU elsewhere."""
+    if why_no_cuda() is None:
+        from twin.sim.pixels_cuda import GsplatPixels
+
+        return GsplatPixels(scene, model)
+    return SplatPixels(scene, model)
+
+
 class SplatPixels:
     """Draws a scene on the CPU, an environment per thread at a time."""
 
@@ -106,11 +116,16 @@ class SplatPixels:
         behind, carried = layers.still, layers.moving
         Ts_cam_world = np.linalg.inv(self.Ts_world_cam(placed, Ts_world_body))
         Ts_cam_part = (Ts_cam_world[:, None] @ Ts_world_body[:, carried.bodies])[:, :, :3]
-        pictures = np.empty((len(Ts_world_body), height_px, width_px, 3), np.uint8)
+        return self.drawn(carried, behind, np.ascontiguousarray(Ts_cam_part, np.float32), model)
+
+    def drawn(
+        self, carried: Carried, behind: Rendering, Ts_cam_part: Float[ndarray, "M P 3 4"], camera: CameraModel
+    ) -> UInt8[ndarray, "M H W 3"]:
+        """What is carried, over what is behind it."""
+        pictures = np.empty((len(Ts_cam_part), camera.height_px, camera.width_px, 3), np.uint8)
         run_chunks(
             draw, len(pictures), *carried.splats, carried.part_starts, carried.sh_starts, carried.coefficients,
-            np.ascontiguousarray(Ts_cam_part, np.float32), lens(model),
-            behind.rgb, behind.depth_m, behind.alpha, pictures,
+            Ts_cam_part, lens(camera), behind.rgb, behind.depth_m, behind.alpha, pictures,
         )  # fmt: skip
         return pictures
 
