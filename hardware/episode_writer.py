@@ -31,6 +31,7 @@ class EpisodeWriter:
         self._recording: Recording | None = None
         self._first: Source = FIRST_SOURCES.get(cell.policy.kind, "policy")
         self._source = self._first
+        self._since_ns = 0
 
     @property
     def is_recording(self) -> bool:
@@ -43,6 +44,7 @@ class EpisodeWriter:
 
     def announced(self, announcement: Announcement) -> None:
         if announcement.is_running and self._recording is None:
+            self._since_ns = announcement.since_ns
             self._source = self._first  # whoever moved the arm before the episode has no part in it
             alignment = Alignment(rate_hz=self._cell.recording.rate_hz)
             self._recording = Recording(
@@ -64,12 +66,14 @@ class EpisodeWriter:
 
     def joints(self, reading: JointReading, gripper_open: float | None) -> None:
         """The gripper's opening is recorded as the last joint."""
-        if self._recording is not None:
+        if self._recording is not None and reading.stamp_ns >= self._since_ns:
             q_rad = reading.q_rad if gripper_open is None else np.append(reading.q_rad, gripper_open)
             self._recording.joint(reading.stamp_ns, q_rad)
 
     def sent(self, command: JointCommand) -> None:
         """While the arm holds, the frames belong to who was in control before."""
+        if command.stamp_ns < self._since_ns:  # it waited in a queue while the episode was announced
+            return
         self._source = SOURCES.get(command.source, self._source)
         if self._recording is not None:
             opening = command.gripper_open
@@ -77,7 +81,7 @@ class EpisodeWriter:
             self._recording.sent(command.stamp_ns, action, self._source)
 
     def image(self, camera: str, image: CameraImage) -> None:
-        if self._recording is not None:
+        if self._recording is not None and image.stamp_ns >= self._since_ns:
             self._recording.image(camera, image.stamp_ns, image.rgb)
 
     def close(self) -> None:

@@ -18,6 +18,8 @@ from hardware.execution.run_log import RunLog, started
 from hardware.messages import ActionChunk
 from hardware.ports import JointReading
 
+SILENT_PERSON_S = 0.075
+"""Three heartbeats of the page, or commands of a gamepad: what is left of 0.2 s is for the stop itself."""
 QUICK_STOP_S = 0.05
 """Of the commands. Servo, delay and the detection of what happened must fit into 0.2 s beside it."""
 
@@ -28,7 +30,9 @@ class ExecutionLoop:
     def __init__(self, cell: CellConfig, log_folder: Path) -> None:
         source = "scripted" if cell.policy.kind == "scripted" else "policy"
         stale_s = cell.limits.stale_chunk_s
-        config = ExecutorConfig(rate_hz=cell.rate_hz, stale_chunk_s=stale_s, quick_stop_s=QUICK_STOP_S)
+        config = ExecutorConfig(
+            rate_hz=cell.rate_hz, stale_chunk_s=stale_s, stale_human_s=SILENT_PERSON_S, quick_stop_s=QUICK_STOP_S
+        )
         self.executor = Executor(cell.limits.names, config, cell.has_gripper, source)
         self.missing: tuple[str, ...] = ()
         self._names = cell.limits.names

@@ -61,10 +61,14 @@ def test_who_moved_the_arm_before_the_episode_has_no_part_in_it(tmp_path: Path) 
     writer = EpisodeWriter(CELL, tmp_path / "e")
     now_ns = record(writer, 20, ["human"])
     writer.announced(Announcement(stage="running", since_ns=now_ns))
+    late_ns = now_ns - STEP_NS // 2  # measured before, delivered after
+    writer.sent(JointCommand(late_ns, NAMES, np.zeros(5), None, 0.5, "human"))
+    writer.joints(JointReading(late_ns, NAMES, np.full(5, 9.0)), 0.5)
     record(writer, 200, ["hold", "scripted"], now_ns)
     writer.announced(Announcement(stage="judged"))
     [episode] = EpisodeStore.open(tmp_path / "e").episodes()
     assert [span.source for span in episode.manifest.spans] == ["scripted"]
+    assert episode.q_rad.max() < 9.0
 
 
 def test_a_discarded_episode_is_gone(tmp_path: Path) -> None:

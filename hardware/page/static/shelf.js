@@ -52,7 +52,7 @@ export class Shelf {
     at("viewer-spans").replaceChildren(...spans(row).children);
     Object.assign(at("viewer-frame"), { max: row.frames - 1, value: 0 });
     this.turn();
-    at("viewer").showModal();
+    at("viewer").show(); // not modal: the stop must stay within reach
   }
 
   turn() {
