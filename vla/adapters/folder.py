@@ -15,7 +15,7 @@ from vla.lerobot_demonstrations import layout_of
 from vla.lerobot_folder import ACTION, PICTURES, STATE, TYPE
 from vla.policy import Interface, Policy
 
-KINDS = ("act", "diffusion", "smolvla", "pi0")
+KINDS = ("act", "diffusion", "smolvla", "pi0", "pi0_fast")
 INTERFACE, TRAINED = "interface.json", "train_config.json"
 READS_NO_LANGUAGE = ("act", "diffusion")
 
@@ -52,6 +52,7 @@ def _lerobot_policy(folder: Path, device: str) -> Policy:
     from lerobot.configs import PreTrainedConfig
     from lerobot.policies.factory import get_policy_class, make_pre_post_processors
 
+    from vla.adapters import pi0_fast_folder
     from vla.adapters.lerobot_policy import LerobotPolicy
 
     try:
@@ -65,6 +66,8 @@ def _lerobot_policy(folder: Path, device: str) -> Policy:
         )
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise BadInput(f"LeRobot cannot load {folder}: {error}", "copy the checkpoint again") from error
+    if config.type == "pi0_fast":
+        return pi0_fast_folder.token_policy(policy.eval(), before, after, interface)
     return LerobotPolicy(policy.eval(), before, after, interface)
 
 
