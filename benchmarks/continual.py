@@ -15,11 +15,9 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
-import socket
+import shlex
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks import machine
 from hardware import artefact
-from vla import continual
+from vla import continual, outcomes
 from vla.backbone import Architecture
 from vla.continual_config import LearnContinually, Teaching
 from vla.demonstrations import Demonstration, Layout
@@ -67,7 +65,6 @@ METHODS: dict[str, dict[str, object]] = {
 }
 ASKED_POINTS = 10.0
 """Of AUC, RFT above SFT."""
-READY_S = 180.0
 
 
 class Shown:
@@ -109,42 +106,11 @@ def interpreter() -> str:
 
 
 def in_metaworld(trials: int) -> Evaluator:
-    """Serves the policy on a free port, and lets MetaWorld's environment ask it over the websocket."""
-
-    def evaluate(policy: Path, tasks: Sequence[str], file: Path) -> None:
-        unfinished = file.with_suffix(".partial.json")
-        port = free_port()
-        words = [sys.executable, str(ROOT / "tandem.py"), "vla", "serve", "--policy", str(policy)]
-        server = subprocess.Popen([*words, "--port", str(port)])
-        try:
-            wait_for(port, server)
-            command = [interpreter(), str(METAWORLD / "evaluate.py"), "--port", str(port)]
-            command += ["--json", str(unfinished), "--trials", str(trials), "--tasks", *tasks]
-            subprocess.run(command, check=True, env=os.environ | {"MUJOCO_GL": os.environ.get("MUJOCO_GL", "egl")})
-        finally:
-            server.terminate()
-            server.wait(30)
-        unfinished.replace(file)
-
-    return evaluate
-
-
-def free_port() -> int:
-    with socket.socket() as asked:
-        asked.bind(("127.0.0.1", 0))
-        return asked.getsockname()[1]
-
-
-def wait_for(port: int, server: subprocess.Popen) -> None:
-    until_s = time.monotonic() + READY_S
-    while time.monotonic() < until_s:
-        if server.poll() is not None:
-            raise SystemExit(f"the policy server ended with {server.returncode}")
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.3)
-    raise SystemExit(f"the policy server was not ready within {READY_S:.0f} s")
+    """`tandem vla eval`, which serves the policy and lets MetaWorld's environment ask it over the websocket."""
+    front_door = shlex.join([sys.executable, str(ROOT / "tandem.py")])
+    return outcomes.by_command(
+        f"{front_door} vla eval {{policy}} --env metaworld --trials {trials} --tasks {{tasks}} --json {{json}}"
+    )
 
 
 @dataclass(frozen=True)
@@ -184,7 +150,7 @@ def quick(voice: str) -> Plan:
     )
     return Plan(
         base=BASE[:1],
-        then=THEN[:1],
+        then=("drawer-close-v3",),
         base_demos=3,
         demos=2,
         replay=1,
