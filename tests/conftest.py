@@ -42,6 +42,7 @@ ALONE = (
     "hardware/test_up",
     "rl_online/test_learner",
     "rl_online/test_replay",
+    "twin/sim/test_isaac",
     "vla/test_client",
     "vla/test_evaluate",
     "vla/test_lerobot_plugin",
