@@ -105,20 +105,8 @@ def expand(config: ExpandDemos) -> int:
     given = open_demonstrations(config.demos, config.demos.name)
     kinematics = Kinematics(kinematic_model(ARMS[config.world.arm]), TIP)
     paths = [path_of(given, number, world.sheet.object_name, kinematics) for number in range(len(given))]
-    store = EpisodeStore.create(config.output / "store")
-    store.seal_interrupted()
-    done = read_tries(config.output / TRIES)
-    kept = len(store.finished())
     try:
-        with progress("twin demonstrations", config.count, min(kept, config.count)) as advance:
-            while kept < config.count and len(done) < config.most_tries * config.count:
-                one = attempt(len(done), paths, regions, world, kinematics, config)
-                done.append(one)
-                with (config.output / TRIES).open("a", encoding="utf-8") as stream:
-                    stream.write(one.model_dump_json() + "\n")
-                kept += one.result == "success"
-                if one.result == "success":
-                    advance(f"{kept} of {len(done)} tries")
+        done = collect(config, world, regions, paths, kinematics)
     finally:
         world.close()
     figures = figures_of(config, world.label, regions, paths, done)
@@ -132,7 +120,30 @@ def expand(config: ExpandDemos) -> int:
         f"{figures.unreachable} out of reach; {figures.covered_cells} of {figures.cells} cells covered"
     )
     print(f"demonstrations: {config.output / 'store'}\ncoverage map:   {config.output / COVERAGE}")
-    return 0 if kept >= config.count else 3
+    return 0 if figures.kept >= config.count else 3
+
+
+def collect(
+    config: ExpandDemos,
+    world: World,
+    regions: Sequence[tuple[PartName, Region]],
+    paths: Sequence[warp.ToolPath],
+    kinematics: Kinematics,
+) -> list[Try]:
+    """Tries until the store has its count or too many failed; with those of runs before."""
+    store = EpisodeStore.create(config.output / "store")
+    store.seal_interrupted()
+    done, kept = read_tries(config.output / TRIES), len(store.finished())
+    with progress("twin demonstrations", config.count, min(kept, config.count)) as advance:
+        while kept < config.count and len(done) < config.most_tries * config.count:
+            one = attempt(len(done), paths, regions, world, kinematics, config)
+            done.append(one)
+            with (config.output / TRIES).open("a", encoding="utf-8") as stream:
+                stream.write(one.model_dump_json() + "\n")
+            kept += one.result == "success"
+            if one.result == "success":
+                advance(f"{kept} of {len(done)} tries")
+    return done
 
 
 def regions_of(config: ExpandDemos, of_task: Sequence[tuple[PartName, Region]]) -> list[tuple[PartName, Region]]:
