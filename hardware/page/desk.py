@@ -246,7 +246,7 @@ class Desk:
         if verdict == "moves" and (self.in_charge or self._may_just_move()):
             self._drive(beat, now_ns)
         else:
-            self._settle(verdict == "rests", now_ns)
+            self._settle(verdict == "rests")
 
     def _may_just_move(self) -> bool:
         """Where no policy acts, holding a key is enough: there is nobody to take over from."""
@@ -267,13 +267,11 @@ class Desk:
         wish = self.jog.move(now_ns, beat.mode, beat.axes, beat.gripper, beat.speed, q_rad)
         self._command(wish.q_rad, wish.gripper_open, now_ns)
 
-    def _settle(self, at_target: bool, now_ns: int) -> None:
-        """Keys were let go: the arm ends at the target, which is repeated while the page says so."""
-        target = self.jog.rest()
-        if at_target and self.in_charge and target is not None:
+    def _settle(self, is_let_go: bool) -> None:
+        """Nothing more is sent, so that the executor's own quick stop follows: a target would be run past and sought."""
+        if is_let_go:
             self._moves = False
-            self._command(target.q_rad, target.gripper_open, now_ns)
-        elif not at_target:
+        else:
             self._rest()
 
     def _command(self, q_rad: Float[ndarray, " J"], gripper_open: float | None, now_ns: int) -> None:

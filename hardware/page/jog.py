@@ -107,11 +107,6 @@ class Jog:
         self._target = Wish(self._within(self._target.q_rad + speeds * dt_s, sent_rad), opening)
         return self._target
 
-    def rest(self) -> Wish | None:
-        """The target, where keys were let go; None before anything was moved."""
-        self._moved_ns = None
-        return self._target
-
     def _speeds(self, mode: Mode, axes: Mapping[str, float]) -> Float[ndarray, " J"]:
         if mode == "joint" or self._kinematics is None:
             return self.config.joint_rad_s * np.array([_deflection(axes.get(name, 0.0)) for name in self.names])

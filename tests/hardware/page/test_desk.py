@@ -101,14 +101,13 @@ def test_between_episodes_holding_a_key_is_enough() -> None:
     assert rig.robot.charges == [True]
 
 
-def test_letting_go_ends_at_the_target_and_repeats_it() -> None:
+def test_letting_go_sends_nothing_more_so_that_the_executor_stops() -> None:
     rig = Rig(stage="free")
     person = rig.driver()
     rig.beat(person, elbow_flex=1.0)
     rig.beat(person, elbow_flex=1.0)
-    last = rig.robot.commands[-1].q_rad
-    assert rig.beat(person) == 1
-    assert (rig.robot.commands[-1].q_rad == last).all()
+    assert rig.beat(person) == 0
+    assert rig.beat(person, elbow_flex=1.0) == 1
 
 
 def test_only_the_one_with_the_controls_moves_begins_or_releases() -> None:
