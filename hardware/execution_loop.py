@@ -18,7 +18,7 @@ from hardware.execution.run_log import RunLog, started
 from hardware.messages import ActionChunk
 from hardware.ports import JointReading
 
-SILENT_PERSON_S = 0.075
+SILENT_PERSON_S = 0.06
 """Three heartbeats of the page, or commands of a gamepad: what is left of 0.2 s is for the stop itself."""
 QUICK_STOP_S = 0.05
 """Of the commands. Servo, delay and the detection of what happened must fit into 0.2 s beside it."""

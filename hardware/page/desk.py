@@ -268,7 +268,7 @@ class Desk:
         self._command(wish.q_rad, wish.gripper_open, now_ns)
 
     def _settle(self, is_let_go: bool) -> None:
-        """Nothing more is sent, so that the executor's own quick stop follows: a target would be run past and sought."""
+        """Nothing more is sent, so the executor stops: a target would be run past and sought again."""
         if is_let_go:
             self._moves = False
         else:

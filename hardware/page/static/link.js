@@ -1,7 +1,7 @@
 // The page's two sockets. State comes in as pulses; heartbeats and requests go out. Both are opened again when lost.
 
 const IDLE_MS = 100; // between heartbeats with nothing held
-const HELD_MS = 25;
+const HELD_MS = 20;
 const STALLED_MS = 150; // a heartbeat that is later than this was kept from running: keys are let go
 const AFTER_MS = 400; // of close heartbeats after a release
 
