@@ -11,7 +11,7 @@ from twin.mesh import MeshConfig
 from twin.training_config import TrainingConfig
 
 TRAINING = TrainingConfig(steps=300, max_gaussians=4000, score_every=100)
-MESH = MeshConfig(long_side_px=160, voxel_m=0.02)
+MESH = MeshConfig(long_side_px=160, voxel_m=0.012)
 
 
 def scan(folder: Path, photos: int = 16) -> Path:
