@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks import machine
 from hardware import artefact
-from hardware.errors import BadInput
+from hardware.errors import BadInput, TandemError
 from hardware.spatial import Pose
 from twin import parity_script
 from twin.export import mjcf
@@ -122,7 +122,7 @@ def measured(bundle: Path, engine: str, counts: tuple[int, ...], steps: int, rep
             continue
         try:
             simulator = open_simulator(bundle, engine, count)
-        except BadInput as error:
+        except TandemError as error:
             report["absent"][engine] = error.problem
             return
         for camera in wanted:
