@@ -49,12 +49,14 @@ def staged_file(file: Path) -> Generator[Path]:
 def staged_folder(folder: Path) -> Generator[Path]:
     """A temporary sibling folder; it takes the place of `folder` when the block ends without an error.
 
-    A leftover of a killed run (same prefix) is removed first.
+    Leftovers of processes that were killed on the way are removed first; those of living ones are left alone.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{folder.name}.partial-"
     for leftover in folder.parent.glob(f"{glob.escape(prefix)}*"):
-        shutil.rmtree(leftover, ignore_errors=True)
+        if not _is_at_work(leftover.name.removeprefix(prefix)):
+            shutil.rmtree(leftover, ignore_errors=True)
+    prefix = f"{prefix}{os.getpid()}-"
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=prefix))
     try:
         yield temporary
@@ -68,6 +70,20 @@ def staged_folder(folder: Path) -> Generator[Path]:
             temporary.replace(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _is_at_work(suffix: str) -> bool:
+    """Whether the process whose number the suffix begins with is another one that lives."""
+    number = suffix.partition("-")[0]
+    if not number.isdecimal() or int(number) == os.getpid():
+        return False
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def remove(folder: Path) -> None:

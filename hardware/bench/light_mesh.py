@@ -8,6 +8,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from filelock import FileLock
+
 from hardware import artefact
 from hardware.errors import BadInput
 
@@ -21,18 +23,25 @@ def light_copy(source: Path, name: str, triangles: int, stays: Callable[[Path], 
     change with the source and say how many.
     """
     folder = cache_folder() / name
-    if not folder.is_dir():
-        with artefact.staged_folder(folder) as staged:
-            for file in sorted(source.rglob("*")):
-                if file.suffix.lower() not in SUFFIXES:
-                    continue
-                target = staged / file.relative_to(source)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                if stays(file):
-                    shutil.copyfile(file, target)
-                else:
-                    simplify(file, target, triangles)
+    if folder.is_dir():
+        return folder
+    with FileLock(f"{folder}.lock"):  # processes that start together wait for the one that makes it
+        if not folder.is_dir():
+            with artefact.staged_folder(folder) as staged:
+                copy_meshes(source, staged, triangles, stays)
     return folder
+
+
+def copy_meshes(source: Path, target: Path, triangles: int, stays: Callable[[Path], bool]) -> None:
+    for file in sorted(source.rglob("*")):
+        if file.suffix.lower() not in SUFFIXES:
+            continue
+        copy = target / file.relative_to(source)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if stays(file):
+            shutil.copyfile(file, copy)
+        else:
+            simplify(file, copy, triangles)
 
 
 def cache_folder() -> Path:

@@ -122,3 +122,16 @@ def test_a_reader_never_sees_a_part(tmp_path: Path):
             looks += 1
     assert running.wait() == 0
     assert looks > 0
+
+
+def test_a_folder_that_a_living_process_is_making_is_left_alone(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        theirs, dead = tmp_path / f".out.partial-{other.pid}-x", tmp_path / ".out.partial-x"
+        theirs.mkdir()
+        dead.mkdir()
+        with artefact.staged_folder(tmp_path / "out"):
+            assert theirs.is_dir()
+            assert not dead.exists()
+        other.communicate(b"\n")
+    with artefact.staged_folder(tmp_path / "out"):
+        assert not theirs.exists()
