@@ -60,6 +60,27 @@ def test_the_robot_is_an_articulation_with_its_hinges(stage):
     assert len(fixed) >= 1
 
 
+def test_the_arm_stays_with_a_clone_of_the_stage(stage):
+    """Its anchor is a prim that the clone takes along, so that two metres aside it is anchored two metres aside."""
+    anchor = UsdPhysics.FixedJoint.Get(stage, "/World/robot/joint_arm_base")
+    world = Usd.Stage.CreateInMemory()
+    clone = UsdGeom.Xform.Define(world, "/env_0")
+    clone.GetPrim().GetReferences().AddReference(stage.GetRootLayer().identifier)
+    clone.ClearXformOpOrder()
+    clone.AddTranslateOp().Set((2.0, 0.0, 0.0))
+    joint = UsdPhysics.FixedJoint.Get(world, "/env_0/robot/joint_arm_base")
+    cache = UsdGeom.XformCache()
+    frames = []
+    for body, at in (
+        (joint.GetBody0Rel(), joint.GetLocalPos0Attr()),
+        (joint.GetBody1Rel(), joint.GetLocalPos1Attr()),
+    ):
+        (path,) = body.GetTargets()
+        frames.append(cache.GetLocalToWorldTransform(world.GetPrimAtPath(path)).Transform(at.Get()))
+    np.testing.assert_allclose(frames[0], frames[1], atol=1e-6)
+    assert frames[0][0] == pytest.approx(anchor.GetLocalPos0Attr().Get()[0] + 2.0, abs=1e-6)
+
+
 def test_cameras_look_where_the_scan_did(stage):
     cameras = [prim for prim in stage.Traverse() if prim.IsA(UsdGeom.Camera)]
     assert 1 <= len(cameras) <= usd.MOST_CAMERAS

@@ -147,8 +147,9 @@ def add_joint(stage: Usd.Stage, model: mujoco.MjModel, data: mujoco.MjData, body
     c, s = np.cos(angle_rad), np.sin(angle_rad)
     back[1:3, 1:3] = [[c, s], [-s, c]]  # the parent's side of the joint is where the angle would be zero
     T_parent_joint = np.linalg.inv(T_world_parent) @ T_world_body @ T_body_joint @ back
-    if parent in links:
-        joint.CreateBody0Rel().SetTargets([Sdf.Path(f"{WORLD}/robot/{_plain(model.body(parent).name)}")])
+    # without a parent the anchor is the robot's own root, not the stage's world: a clone of the stage takes it along
+    anchor = f"{WORLD}/robot/{_plain(model.body(parent).name)}" if parent in links else f"{WORLD}/robot"
+    joint.CreateBody0Rel().SetTargets([Sdf.Path(anchor)])
     joint.CreateBody1Rel().SetTargets([Sdf.Path(f"{WORLD}/robot/{_plain(model.body(body).name)}")])
     for frame, at, turn in (
         (T_parent_joint, joint.CreateLocalPos0Attr, joint.CreateLocalRot0Attr),

