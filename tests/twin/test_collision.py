@@ -62,6 +62,44 @@ def test_inflation_and_holes_are_read_side_by_side():
     assert right.holes_mm < 0.4
 
 
+def centred(splat, height_m):
+    return dataclasses.replace(splat, means_m=splat.means_m - np.array([0, 0, small.TABLE_Z_M + height_m / 2]))
+
+
+def test_a_box_that_was_read_too_large_is_put_on_the_crust_face_by_face():
+    """2 mm too high, 1 mm too long at +x only: the true box plus its skin of 1.3 · 0.2 mm comes back, foot unmoved."""
+    splat = centred(small.box(at=(0.0, 0.0), yaw_rad=0.0), 0.05)
+    read = Convex(kind="box", half_m=(0.0305, 0.02, 0.026))
+    splat = dataclasses.replace(splat, means_m=splat.means_m - np.array([0.0005, 0, 0.001]))
+    before = collision.Collider((read,), tuple(solid(read)))
+    assert collision.fit(before, splat).inflation_mm > 1.5
+    after = collision.on_crust(before, splat)
+    assert collision.fit(after, splat).inflation_mm < 0.1
+    skin = 1.3 * small.THIN_M
+    (piece,) = after.pieces
+    np.testing.assert_allclose(piece.half_m, [0.03 + skin, 0.02 + skin, 0.025 + skin / 2], atol=2e-4)
+    np.testing.assert_allclose(piece.at_m[0], -0.0005, atol=2e-4)
+    assert piece.at_m[2] - piece.half_m[2] == pytest.approx(-0.026)
+
+
+def test_a_lid_below_its_rim_is_shared_between_inflation_and_holes():
+    """The lid lies 3 mm below the rim, which only the wall reaches: the face goes 1.5 mm down, and both are told."""
+    splat = centred(small.can(), small.CAN_HEIGHT_M)
+    means = splat.means_m - np.array([*small.CAN_AT, 0])
+    top = means[:, 2] > small.CAN_HEIGHT_M / 2 - 1e-4
+    lid = top & (np.hypot(means[:, 0], means[:, 1]) < 0.0285)
+    means[lid, 2] -= 0.003
+    splat = dataclasses.replace(splat, means_m=means)
+    read = Convex(kind="cylinder", half_m=(0.031, small.CAN_HEIGHT_M / 2))
+    before = collision.Collider((read,), tuple(solid(read)))
+    assert collision.fit(before, splat).inflation_mm == pytest.approx(3.0 - 0.26, abs=0.2)
+    after = collision.on_crust(before, splat)
+    fitted = collision.fit(after, splat)
+    assert fitted.inflation_mm == pytest.approx(1.5, abs=0.25)
+    assert fitted.holes_mm == pytest.approx(1.5, abs=0.25)
+    assert after.pieces[0].half_m[0] == pytest.approx(0.03 + 1.3 * small.THIN_M, abs=3e-4)
+
+
 def test_an_l_shape_becomes_convex_pieces_that_leave_its_corner_free():
     o3d = open3d()
     outline = np.array([[0, 0], [0.1, 0], [0.1, 0.03], [0.03, 0.03], [0.03, 0.08], [0, 0.08]])
