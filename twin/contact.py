@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +20,7 @@ from hardware.errors import BadInput
 from twin import (
     collision,
     collision_report,
+    force_recording,
     materials,
     mesh,
     object_asset,
@@ -28,7 +30,7 @@ from twin import (
 )
 from twin.collision_report import CollisionReport
 from twin.export import mjcf
-from twin.object_asset import ObjectAsset
+from twin.object_asset import Measured, ObjectAsset
 from twin.render import scene
 from twin.splat import Splat
 from twin.splat_motion import moved
@@ -47,6 +49,10 @@ class GiveContact(Config):
     """NAME=KG, weighed; it wins over the material."""
     friction: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """NAME=MU of the object on the table; it wins over the material."""
+    lift: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """NAME=CSV with state (empty, loaded) and force_n, upward at the still wrist: lifted on the cell, it is weighed."""
+    push: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """NAME=CSV with force_n and speed_m_s of a slow push over the table; needs the mass, by --mass or --lift."""
     as_json: Annotated[bool, tyro.conf.arg(name="json")] = False
     """Print the report as JSON."""
 
@@ -57,7 +63,7 @@ def give(config: GiveContact) -> int:
     assets = object_asset.objects(config.bundle)
     choices = parsed(config, [asset.name for asset in assets])
     for asset in assets:
-        write(config.bundle, asset, *choices[asset.name])
+        write(config.bundle, asset, choices[asset.name])
     mjcf.write(config.bundle)
     report = collision_report.measure(config.bundle)
     artefact.write_model(config.bundle / object_asset.REPORT, report)
@@ -69,22 +75,42 @@ def give(config: GiveContact) -> int:
     return 0
 
 
-def parsed(config: GiveContact, names: list[str]) -> dict[str, tuple[str, float | None, float | None]]:
-    """(material, mass, friction) of every object. Raises `BadInput` for what is no NAME=VALUE of one of them."""
-    kinds, weighed, slides = (
-        _pairs(words, flag, names)
-        for words, flag in ((config.material, "material"), (config.mass, "mass"), (config.friction, "friction"))
-    )
+@dataclass(frozen=True)
+class Known:
+    """What is known of one object besides its shape; what is None comes from the material's table."""
+
+    material: str
+    mass: Measured | None = None
+    friction: Measured | None = None
+
+
+def parsed(config: GiveContact, names: list[str]) -> dict[str, Known]:
+    """Of every object. Raises `BadInput` for what is no NAME=VALUE of one of them, and for unusable recordings."""
+    flags = ("material", "mass", "friction", "lift", "push")
+    kinds, weighed, slides, lifted, pushed = (_pairs(getattr(config, flag), flag, names) for flag in flags)
     for kind in kinds.values():
         materials.material(kind)
-    return {
-        name: (
-            kinds.get(name, materials.DEFAULT),
-            _positive(weighed.get(name), "mass"),
-            _positive(slides.get(name), "friction"),
-        )
-        for name in names
-    }
+    for pair, one, other in (
+        (weighed.keys() & lifted, "mass", "lift"),
+        (slides.keys() & pushed, "friction", "push"),
+    ):
+        if pair:
+            raise BadInput(f"'{min(pair)}' has both --{one} and --{other}", "give one of them")
+    found = {}
+    for name in names:
+        mass = _given(weighed.get(name), "mass")
+        if name in lifted:
+            mass = force_recording.mass(Path(lifted[name]))
+        friction = _given(slides.get(name), "friction")
+        if name in pushed:
+            if mass is None:
+                raise BadInput(
+                    f"--push {name}: friction is force over weight, and nobody weighed '{name}'",
+                    f"--mass {name}=KG or --lift {name}=CSV",
+                )
+            friction = force_recording.friction(Path(pushed[name]), mass.value)
+        found[name] = Known(kinds.get(name, materials.DEFAULT), mass, friction)
+    return found
 
 
 def _pairs(words: tuple[str, ...], flag: str, names: list[str]) -> dict[str, str]:
@@ -97,7 +123,7 @@ def _pairs(words: tuple[str, ...], flag: str, names: list[str]) -> dict[str, str
     return pairs
 
 
-def _positive(text: str | None, flag: str) -> float | None:
+def _given(text: str | None, flag: str) -> Measured | None:
     if text is None:
         return None
     try:
@@ -106,10 +132,10 @@ def _positive(text: str | None, flag: str) -> float | None:
         raise BadInput(f"--{flag}: '{text}' is no number") from error
     if not (np.isfinite(value) and value > 0):
         raise BadInput(f"--{flag}: {text} is not above 0")
-    return value
+    return materials.given(value)
 
 
-def write(bundle: Path, asset: ObjectAsset, kind: str, mass_kg: float | None, mu: float | None) -> ObjectAsset:
+def write(bundle: Path, asset: ObjectAsset, known: Known) -> ObjectAsset:
     """Surface, pieces and numbers of one object into its folder."""
     _, posed = scene(bundle)
     folder = object_asset.folder(bundle, asset.name)
@@ -120,11 +146,12 @@ def write(bundle: Path, asset: ObjectAsset, kind: str, mass_kg: float | None, mu
     shape = collision.collider(asset, surface, splat)
     fitted = collision.fit(shape, splat)
     volume_m3 = shape.volume_m3 if shape.pieces[0].kind != "mesh" else object_surface.signed_volume_m3(surface)
-    mass, friction = materials.mass(volume_m3, kind, mass_kg), materials.friction(kind, mu)
+    mass = known.mass or materials.mass(volume_m3, known.material)
+    friction = known.friction or materials.friction(known.material)
     done = asset.but(
         visual=object_asset.VISUAL,
         collision=tuple(piece.model_dump() for piece in shape.pieces),
-        material=kind,
+        material=known.material,
         mass_kg=mass.value,
         mass=mass.model_dump(),
         friction=friction.value,

@@ -53,18 +53,22 @@ def material(name: str) -> Material:
     return MATERIALS[name]
 
 
+def given(value: float) -> Measured:
+    return Measured(value=value, source="given", note="by a person")
+
+
 def mass(volume_m3: float, name: str, given_kg: float | None = None) -> Measured:
     """`given_kg` wins over the material."""
     if given_kg is not None:
-        return Measured(value=given_kg, source="given", note="by a person")
+        return given(given_kg)
     known = material(name)
     return Measured(value=known.density_kg_m3 * volume_m3, source="table", note=f"{name}: {known.source}")
 
 
-def friction(name: str, given: float | None = None) -> Measured:
+def friction(name: str, given_mu: float | None = None) -> Measured:
     """Sliding friction of the pair of this thing and the table."""
-    if given is not None:
-        return Measured(value=given, source="given", note="by a person")
+    if given_mu is not None:
+        return given(given_mu)
     known = material(name)
     return Measured(value=known.friction, source="table", note=f"{name}: {known.source}")
 
