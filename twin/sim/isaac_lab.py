@@ -50,6 +50,8 @@ class IsaacLabSim:
     """See `Simulator`. `touching` and `penetration_m` come from MuJoCo's geometry at Isaac Lab's poses."""
 
     engine = "isaac_lab"
+    maker = "Isaac Lab"
+    """Whose process it is, in words to a person."""
 
     def __init__(
         self,
@@ -63,7 +65,8 @@ class IsaacLabSim:
         if n_envs < 1:
             raise BadInput(f"{n_envs} environments", "give at least one")
         if scene.hand.arm is None:
-            raise BadInput("Isaac Lab needs a twin with a robot", "use the engine mujoco")
+            raise BadInput(f"{self.maker} needs a twin with a robot", "use the engine mujoco")
+        started = self._command() if command is None else command
         self._substeps, self._step_s = physics_steps(control_hz, timestep_s)
         self.scene, self.n_envs, self.control_hz = scene, n_envs, control_hz
         self.model = scene.compile(self._step_s)
@@ -74,11 +77,8 @@ class IsaacLabSim:
         self._data = mujoco.MjData(self.model)
         self._pixels: SplatPixels | None = None
         self._folder = tempfile.TemporaryDirectory(prefix="tandem-isaac-")
-        stage = Path(self._folder.name) / "scene.usda"
-        usd.write(scene.bundle, stage)
-        self._worker = subprocess.Popen(
-            [*(worker_command() if command is None else command)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
+        stage = self._write_stage(Path(self._folder.name))
+        self._worker = subprocess.Popen([*started], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         try:
             self._answer = self._ask(self._opening(stage), {})
             self.reset([Start()] * n_envs)
@@ -144,6 +144,14 @@ class IsaacLabSim:
             self._worker.stdout.close()
         self._folder.cleanup()
 
+    def _command(self) -> list[str]:
+        return worker_command()
+
+    def _write_stage(self, folder: Path) -> Path:
+        """What the process opens."""
+        usd.write(self.scene.bundle, folder / "scene.usda")
+        return folder / "scene.usda"
+
     def _positions(self) -> tuple[Float[ndarray, "N Q"], Float[ndarray, "N V"]]:
         """What Isaac Lab said, as MuJoCo's qpos and qvel (speeds of things are not asked for)."""
         qpos = np.tile(self.layout.qpos(Start()), (self.n_envs, 1))
@@ -178,12 +186,12 @@ class IsaacLabSim:
             wire.write_message(self._worker.stdin, head, arrays)
             answer = wire.read_message(self._worker.stdout)
         except (OSError, ValueError) as error:
-            raise IsaacLabFailed(f"Isaac Lab's process broke off: {error}", "see its words above") from error
+            raise IsaacLabFailed(f"{self.maker}'s process broke off: {error}", "see its words above") from error
         if answer is None:
-            raise IsaacLabFailed(f"Isaac Lab's process ended at '{head['op']}'", "see its words above")
+            raise IsaacLabFailed(f"{self.maker}'s process ended at '{head['op']}'", "see its words above")
         said, found = answer
         if not said["ok"]:
-            raise IsaacLabFailed(f"Isaac Lab, at '{head['op']}': {said['error']}")
+            raise IsaacLabFailed(f"{self.maker}, at '{head['op']}': {said['error']}")
         return found
 
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -165,30 +166,41 @@ def local_wxyz(pose: np.ndarray, origins: np.ndarray) -> np.ndarray:
     return np.concatenate([pose[:, :3] - origins, pose[:, 6:7], pose[:, 3:6]], axis=1)
 
 
-def serve(incoming: Stream, outgoing: Stream) -> None:
-    """Opens what the first message says, then answers every message with the state, until the stream ends."""
-    twin: Twin | None = None
+def serve(incoming: Stream, outgoing: Stream, make: Callable[[Message], Any] = Twin) -> None:
+    """Opens what the first message says, then answers every message with the state, until the stream ends.
+
+    To 'render' the answer is the picture instead; `Twin` here has none, `isaac_sim_worker`'s has.
+    """
+    twin: Any = None
     while (message := read_message(incoming)) is not None:
         head, arrays = message
         try:
             if head["op"] == "open":
-                twin = Twin(head)
+                twin = make(head)
             elif twin is None:
                 raise ValueError("the first message must be 'open'")
             elif head["op"] == "reset":
                 twin.reset(head["envs"], arrays["q"], arrays["objects"])
             elif head["op"] == "step":
                 twin.step(arrays["goals"])
-            write_message(outgoing, {"ok": True}, twin.state())
+            drawn = head["op"] == "render"
+            found = twin.render(head["camera"], *head["size_px"]) if drawn else twin.state()
+            write_message(outgoing, {"ok": True}, found)
         except Exception as error:  # whatever Isaac Lab raises is told to the other side, which ends us
             write_message(outgoing, {"ok": False, "error": f"{type(error).__name__}: {error}"})
 
 
 def main() -> None:
-    """Whatever Isaac Lab prints goes to stderr: stdout is the wire."""
-    wire = os.fdopen(os.dup(1), "wb")
+    """With an argument: that file's `Twin`. Whatever Isaac Lab prints goes to stderr: stdout is the wire.
+
+    Nor does it read the wire: whoever asks on stdin, for a licence say, finds it at its end.
+    """
+    asked, wire = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
     os.dup2(2, 1)
-    serve(sys.stdin.buffer, wire)
+    make = runpy.run_path(sys.argv[1])["Twin"] if sys.argv[1:] else Twin
+    serve(asked, wire, make)
 
 
 if __name__ == "__main__":
