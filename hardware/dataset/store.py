@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 EPISODES = "episodes"
 NUMERIC = {JOINTS: ("stamp_ns", "q_rad", "dq_rad_s"), SENT: ("stamp_ns", "action", "source")}
 CAMERA_NUMERIC = ("stamp_ns", "index")
+LAST_MADE = "bytes"
+"""The last of a camera's arrays that a writer makes."""
 
 
 @dataclass(frozen=True)
@@ -181,11 +183,11 @@ def arrays(episode: StoredEpisode) -> Iterator[tuple[str, str, int]]:
             yield stream, name, episode.rows_of(stream)
     for number, camera in enumerate(episode.manifest.cameras):
         stream = f"{CAMERAS}/{camera}"
-        if not (episode.folder / stream / METADATA).is_file():
+        if not (episode.folder / stream / LAST_MADE / METADATA).is_file():  # killed while the stream was made
             continue
         for name in CAMERA_NUMERIC:
             yield stream, name, episode.rows_of(stream)
-        yield stream, "bytes", episode.counts[3 + 2 * number]
+        yield stream, LAST_MADE, episode.counts[3 + 2 * number]
 
 
 def checksums(episode: StoredEpisode) -> dict[str, int]:

@@ -1,6 +1,7 @@
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hardware.dataset.column import ColumnWriter
 from hardware.dataset.frame_grid import Alignment
 from hardware.dataset.picture import Jpeg, Raw
 from hardware.dataset.recording import Recording, RecordingConfig
@@ -94,6 +96,19 @@ def test_every_float_and_source_survives_the_round_trip(
     assert episode.sent[:, 0].tolist() == [value * 2 for value in rows]
     have = ("policy", "human", "scripted", "twin")
     assert [have[code] for code in episode.streams.sent_source] == sources[: len(rows)]
+
+
+def test_a_camera_whose_arrays_were_being_made_at_the_kill_costs_nothing_else(tmp_path: Path) -> None:
+    recording = start(tmp_path / "store")
+    for number in range(100):
+        recording.joint(S + number, np.array([number, -number], float))
+    assert recording.flush()
+    shutil.copytree(tmp_path / "store", tmp_path / "killed")
+    ColumnWriter(tmp_path / "killed/episodes/000000/cameras/front", "stamp_ns", "int64", (), 64)
+    start(tmp_path / "killed").discard()
+    (episode,) = EpisodeStore(tmp_path / "killed").episodes()
+    assert episode.manifest.interrupted
+    assert np.array_equal(episode.q_rad[:, 0], range(100))
 
 
 def test_a_jpeg_picture_comes_back_close(tmp_path: Path) -> None:
