@@ -22,7 +22,7 @@ from hardware import artefact
 from hardware.config import Config, read
 from hardware.errors import BadInput
 from hardware.spatial import Pose, rotation_from_rotvec
-from twin import hole_fill, mask, object_asset, outline, region, robot_splat, splat_ply, table_plane
+from twin import furniture, hole_fill, mask, object_asset, outline, region, robot_splat, splat_ply, table_plane
 from twin.object_asset import ObjectAsset, Plane, RobotAsset, Supports
 from twin.outline import Outline
 from twin.posed_images import PosedImages
@@ -58,6 +58,9 @@ class SegmentTwin(Config):
     """A bundle of the same cell without the things: what it lacks needs no box."""
     find: bool = False
     """Take all that stands on the table round the board, as thing_1, thing_2, …, the largest first."""
+    furniture: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """NAME=cx,cy,cz,sx,sy,sz[,yaw_deg]: a box round something that never moves. It stays in the picture and becomes a
+    static box of contact; furniture of earlier calls stays."""
     masks: Literal["none", "grabcut"] = "none"
     """grabcut: photos decide which Gaussians in a box are the thing's. For boxes that hold other things, too."""
     robot: Path | None = None
@@ -72,9 +75,11 @@ def segment(config: SegmentTwin) -> int:
     object_asset.require_metric(config.bundle)
     splat, posed = scene(config.bundle)
     table = table_plane.fit(splat)
-    only_robot = config.robot and not (config.object or config.box or config.without or config.find)
+    supports = stood_on(config, splat, table)
+    things = config.object or config.box or config.without or config.find
+    no_things = (config.robot or config.furniture) and not things
     assets = {}
-    for name, box in ({} if only_robot else asked(config, splat, table)).items():
+    for name, box in ({} if no_things else asked(config, splat, table, supports)).items():
         try:
             asset, members = cut(config, splat, posed, table, name, box)
         except BadInput as error:
@@ -84,7 +89,7 @@ def segment(config: SegmentTwin) -> int:
             continue
         assets[name] = asset
         write(config.bundle, splat, asset, members)
-    artefact.write_model(config.bundle / object_asset.SUPPORTS, Supports(table=table))
+    artefact.write_model(config.bundle / object_asset.SUPPORTS, supports)
     if config.robot is not None:
         given = read(RobotAsset, config.robot)
         asset = robot_splat.take(config.bundle, splat, table, given.model, given.pose, given.q_rad)
@@ -94,7 +99,19 @@ def segment(config: SegmentTwin) -> int:
     return 0
 
 
-def asked(config: SegmentTwin, splat: Splat, table: Plane) -> dict[str, Box]:
+def stood_on(config: SegmentTwin, splat: Splat, table: Plane) -> Supports:
+    """Table and furniture, also what earlier calls wrote. Raises `BadInput` for furniture that is none."""
+    file = config.bundle / object_asset.SUPPORTS
+    before = read(Supports, file) if file.is_file() else None
+    taken = {*config.object, *object_asset.names(config.bundle)}
+    supports = furniture.merged(before, table, furniture.read(config.furniture, splat, table, taken))
+    for piece in supports.furniture:
+        if piece.name in config.object:
+            raise BadInput(f"--object {piece.name}: furniture has this name", "objects have names of their own")
+    return supports
+
+
+def asked(config: SegmentTwin, splat: Splat, table: Plane, supports: Supports) -> dict[str, Box]:
     """A box per name. Raises `BadInput` for names and boxes that do not pair up."""
     doubled = {name for name in config.object if config.object.count(name) > 1}
     if doubled:
@@ -102,7 +119,10 @@ def asked(config: SegmentTwin, splat: Splat, table: Plane) -> dict[str, Box]:
     for name in config.object:
         object_asset.folder(config.bundle, name)
     if config.find:
-        found = region.standing(splat, table, robot_members(config.bundle))
+        if config.object or config.box or config.without is not None:
+            raise BadInput("--find names its things itself", "leave out --object, --box and --without")
+        fixed = np.flatnonzero(furniture.members(splat, supports.furniture))
+        found = region.standing(splat, table, np.union1d(robot_members(config.bundle), fixed))
         return {f"thing_{number}": box for number, box in enumerate(found, start=1)}
     if config.box:
         if len(config.box) != len(config.object):
@@ -111,7 +131,10 @@ def asked(config: SegmentTwin, splat: Splat, table: Plane) -> dict[str, Box]:
             )
         return dict(zip(config.object, map(Box.parse, config.box), strict=True))
     if config.without is None:
-        raise BadInput("no --box and no --without", "--object cup --box cx,cy,cz,sx,sy,sz, or --without BUNDLE2")
+        raise BadInput(
+            "no --box, no --without and no --find",
+            "--find, --object cup --box cx,cy,cz,sx,sy,sz, or --without BUNDLE2",
+        )
     other, _ = scene(config.without)
     found = region.lacking(splat, other, table)
     given = config.object or tuple(f"object_{number}" for number in range(1, len(found) + 1))

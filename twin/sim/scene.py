@@ -112,7 +112,7 @@ class SimScene:
     def _require_whole(self, spec: mujoco.MjSpec) -> None:
         """A scene.xml made before the last segmenting lacks what came after."""
         have = {body.name for body in spec.bodies}
-        wanted = set(self.object_names)
+        wanted = {*self.object_names, *(piece.name for piece in self.supports.furniture)}
         if self.hand.arm is not None:
             wanted.add(self.hand.prefix + self.hand.tool_body)
         if missing := sorted(wanted - have):
