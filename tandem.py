@@ -137,7 +137,7 @@ def main(arguments: list[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     verbose = bool(words) and words[0] in ("-v", "--verbose")
     words = words[verbose:]
-    console = Console(stderr=True)
+    console = Console(stderr=True, emoji=False)
     start_logging(console, logging.DEBUG if verbose else logging.INFO)
     asks = words[-1:] in (["-h"], ["--help"]) and len(words) == 2
     is_room = bool(words) and words[0] in COMMANDS and ONLY not in COMMANDS[words[0]]

@@ -57,7 +57,7 @@ class ActOnline(Config):
     """Episodes that may wait for the learner; then acting pauses."""
     patience_s: PositiveFloat = 600.0
     """The longest pause; then it stops, and says so."""
-    seed: int = 0
+    seed: NonNegativeInt = 0
     json_file: Annotated[Path | None, tyro.conf.arg(name="json")] = None
 
 

@@ -63,7 +63,7 @@ class LearnOnline(Config):
     """0 picks a free one."""
     idle_timeout_s: PositiveFloat = 600.0
     """Without any actor for so long, it stops; the same command goes on."""
-    seed: int = 0
+    seed: NonNegativeInt = 0
     json_file: Annotated[Path | None, tyro.conf.arg(name="json")] = None
 
     @property

@@ -16,7 +16,7 @@ import numpy as np
 import tyro
 from jaxtyping import Int
 from numpy import ndarray
-from pydantic import Field, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 
 from hardware import artefact
 from hardware.bench.tasks.start import TaskStart
@@ -58,7 +58,7 @@ class MinePolicy(Config):
     envs: PositiveInt = 4
     tau: float = Field(default=TAU, gt=0, le=1)
     """Cells below this rate form S_target."""
-    seed: int = 0
+    seed: NonNegativeInt = 0
     json_file: Annotated[Path | None, tyro.conf.arg(name="json")] = None
     """Write the figures there too."""
 

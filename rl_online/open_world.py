@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
 from hardware.bench.arm_models import ArmName
 from hardware.bench.plant_config import LiveCamera, PlantConfig, TaskName
@@ -32,7 +32,7 @@ class WorldChoice(Config):
     """The task's object in the twin; empty: as the task calls it."""
     outcome: Outcome = Outcome()
     """When a twin's episode counts as a success."""
-    seed: int = 0
+    seed: NonNegativeInt = 0
     """Of the bench's looks and sizes."""
     rate_hz: PositiveFloat = 20.0
     camera_px: PositiveInt = 160

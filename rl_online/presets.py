@@ -57,10 +57,6 @@ class Algorithm(Config):
     """For each update of the actor."""
     updates_per_transition: PositiveFloat = 2.0
     """Critic updates for each chunk that the actors add; the learner waits for more when it is ahead."""
-    twin_successes: NonNegativeInt = 0
-    """Successes in the twin that the real buffer starts with."""
-    guided_resets: bool = False
-    """Starts drawn from the failure map; otherwise uniform."""
 
 
 PRESETS: dict[PresetName, Algorithm] = {
@@ -68,8 +64,6 @@ PRESETS: dict[PresetName, Algorithm] = {
         name="twinrl",  # arXiv 2602.09023 and its released offline code; the seed is its best of the ablation
         offline=ActorWeights(imitation=1.0, value=0.1),
         online=ActorWeights(imitation=0.5, value=1.0),
-        twin_successes=20,
-        guided_resets=True,
     ),
     "conrft": Algorithm(
         name="conrft",  # arXiv 2502.05450, the paper's weights (its code: cql 0.1, online 0.1 and 1.0)

@@ -120,7 +120,8 @@ def identity(config: EvaluatePolicy) -> dict[str, object]:
     weights = config.policy / "model.safetensors"
     if not weights.exists():
         raise BadInput(
-            f"{config.policy} holds no policy: it has no {weights.name}", "name the folder that sft wrote"
+            f"{config.policy} holds no policy: it has no {weights.name}",
+            "name the folder `policy` in what sft wrote: RUN/policy",
         )
     with weights.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()

@@ -84,7 +84,10 @@ def by_command(template: str) -> Evaluator:
     It writes to a file beside the wanted one, which appears when the program ends well: one that was stopped finds
     its own file again and may go on from it.
     """
-    words = shlex.split(template)
+    try:
+        words = shlex.split(template)
+    except ValueError as error:
+        raise BadInput(f"the evaluator '{template}' is no command: {error}", "close its quotation marks") from error
     lacking = [name for name in ("{policy}", "{json}") if not any(name in word for word in words)]
     if lacking:
         raise BadInput(

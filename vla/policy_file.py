@@ -45,7 +45,10 @@ def load_policy(folder: Path, device: str | torch.device = "cpu") -> TandemVLA:
     except (OSError, SafetensorError) as error:
         raise BadInput(f"cannot read {folder / WEIGHTS}: {error}", "copy the policy's folder again") from error
     restore(policy, stored, str(folder))
-    return policy.to(device).eval()
+    try:
+        return policy.to(device).eval()
+    except (RuntimeError, AssertionError) as error:  # torch asserts that it was built with CUDA
+        raise BadInput(f"no device '{device}' here: {error}", "--device cpu") from error
 
 
 def read_config(folder: Path) -> TandemConfig:
@@ -84,7 +87,8 @@ def require_version(folder: Path) -> None:
         version = json.loads(file.read_text(encoding="utf-8"))["version"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadInput(
-            f"{folder} holds no TandemVLA policy: {error!r}", "name the folder that sft wrote"
+            f"{folder} holds no TandemVLA policy: {error!r}",
+            "name the folder `policy` in what sft wrote: RUN/policy",
         ) from error
     if version != VERSION:
         raise BadInput(

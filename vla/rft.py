@@ -19,7 +19,7 @@ from vla.rft_config import ReinforcePolicy
 from vla.rft_samples import Judge
 from vla.rft_training import Reinforcement
 from vla.run_folder import POLICY, REPORT, chosen_device, fingerprint, git_hash, require_output, write_run
-from vla.sft import opened, split
+from vla.sft import opened, require_weights, split
 from vla.sft_training import Material
 from vla.tandem_vla import TandemVLA
 from vla.windows import Draws, Windows
@@ -46,6 +46,8 @@ def start(config: ReinforcePolicy, mixture: Sequence[Demonstrations], work: Path
     source = rft_source.opened(config.policy, device, config.voice, names)
     interface = source.policy.interface
     require_usable(interface, mixture, str(config.policy))
+    require_weights(config.weights, mixture)
+    judge = Judge(gripper_columns(interface.action_names, config.gripper), config.rewards)
     require_output(config)
     preparation = Preparation(
         interface=interface,
@@ -57,7 +59,6 @@ def start(config: ReinforcePolicy, mixture: Sequence[Demonstrations], work: Path
     )
     material = material_of(config, interface, preparation.episodes(mixture), source.key)
     write_run(config, interface)
-    judge = Judge(gripper_columns(interface.action_names, config.gripper), config.rewards)
     return Reinforcement(config, source.policy, material, judge, source.save)
 
 

@@ -13,7 +13,7 @@ from typing import Annotated
 import numpy as np
 import torch
 import tyro
-from pydantic import NonNegativeFloat, PositiveInt
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from hardware import artefact
 from hardware.config import Config
@@ -34,7 +34,7 @@ class TrainingRun(Config):
 
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """Run folder: policy/, report.html, tensorboard/, run.json, work/."""
-    seed: int = 0
+    seed: NonNegativeInt = 0
     device: str = "auto"
     """auto: a CUDA device if there is one."""
     threads: PositiveInt | None = None
@@ -51,7 +51,10 @@ def require_output(config: TrainingRun) -> None:
         if config.output.exists() and any(inside.name != WORK for inside in config.output.iterdir()):
             raise BadInput(f"{config.output} holds something that is no training run", "give a new folder")
         return
-    before = json.loads(file.read_text(encoding="utf-8"))["config"]
+    try:
+        before = dict(json.loads(file.read_text(encoding="utf-8"))["config"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadInput(f"cannot read {file}: {error!r}", "give a new folder") from error
     now = json.loads(config.model_dump_json())
     changed = [key for key in now if key not in FREE_TO_CHANGE and before.get(key) != now[key]]
     if changed:

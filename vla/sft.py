@@ -56,6 +56,7 @@ def start(config: TrainPolicy, mixture: Sequence[Demonstrations], work: Path | N
     accelerator = accelerator_of(config)
     config = continued.settings(config)
     interface = interface_of(config, mixture)
+    require_weights(config.weights, mixture)
     require_output(config)
     encoder = ImageEncoder(config.architecture.image_px).to(accelerator.device)
     preparation = Preparation(
@@ -117,10 +118,16 @@ def split(
     return learned, [episode for episode in episodes if (episode.dataset, episode.number) in out]
 
 
+def require_weights(weights: Sequence[float], mixture: Sequence[Demonstrations]) -> None:
+    """None, or one for each dataset and not all of them 0."""
+    if weights and len(weights) != len(mixture):
+        raise BadInput(f"{len(weights)} weights for {len(mixture)} datasets", "give one weight for each")
+    if weights and not any(weights):
+        raise BadInput("all --weights are 0", "give at least one dataset a weight above 0")
+
+
 def dataset_weights(config: TrainPolicy, mixture: Sequence[Demonstrations], windows: Windows) -> dict[str, float]:
     names = [dataset.name for dataset in mixture]
-    if config.weights and len(config.weights) != len(names):
-        raise BadInput(f"{len(config.weights)} weights for {len(names)} datasets", "give one weight for each")
     if config.weights:
         return dict(zip(names, config.weights, strict=True))
     return {name: float(sum(len(e) for e in windows.episodes if e.dataset == name)) for name in names}

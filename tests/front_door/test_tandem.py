@@ -135,6 +135,6 @@ def test_an_output_that_cannot_be_written_is_no_traceback(
     assert "Traceback" not in said
 
 
-def test_brackets_in_a_name_stay_in_the_message(capsys: pytest.CaptureFixture[str]) -> None:
-    assert tandem.main(["twin", "info", "scan[red]"]) == 2
-    assert "scan[red]" in capsys.readouterr().err
+def test_brackets_and_colons_in_a_name_stay_in_the_message(capsys: pytest.CaptureFixture[str]) -> None:
+    assert tandem.main(["twin", "info", "scan[red]:zebra:"]) == 2
+    assert "scan[red]:zebra:" in capsys.readouterr().err

@@ -84,7 +84,7 @@ def in_the_air():
         (("a", "a"), ("0,0,0,1,1,1",) * 2, "given twice"),
         (("A b",), ("0,0,0,1,1,1",), "cannot name"),
         (("a", "b"), ("0,0,0,1,1,1",), "2 --object and 1 --box"),
-        ((), (), "no --box and no --without"),
+        ((), (), "no --box, no --without and no --find"),
     ],
 )
 def test_what_cannot_be_segmented_is_refused_by_name(tmp_path, names, boxes, words):
@@ -146,5 +146,7 @@ def test_things_on_the_table_are_found_without_a_box(tmp_path):
     at = np.array([asset.pose.translation_m[:2] for asset in found])
     for true in (small.BOX_AT, small.CAN_AT):
         assert np.linalg.norm(at - true, axis=1).min() < 0.002
+    with pytest.raises(BadInput, match="--find names its things itself"):
+        segment(SegmentTwin(bundle=bundle, find=True, without=tmp_path / "twin"))
     with pytest.raises(BadInput, match="nothing stands on the table"):
         segment(SegmentTwin(bundle=small.write(tmp_path / "empty"), find=True))

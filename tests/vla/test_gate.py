@@ -107,3 +107,5 @@ def test_what_is_no_evaluation_is_refused_by_name(tmp_path) -> None:
         gate.gate(GatePolicy(old=tmp_path / "policy", new=file))
     with pytest.raises(BadInput, match=r"has no \{json\}"):
         outcomes.by_command("evaluate {policy}")
+    with pytest.raises(BadInput, match="is no command: No closing quotation"):
+        outcomes.by_command("evaluate '{policy} {json}")

@@ -58,3 +58,9 @@ def test_parts_that_do_not_fit_are_refused(tmp_path) -> None:
         policy_file.load_policy(tmp_path / "p")
     with pytest.raises(BadInput, match="no TandemVLA policy"):
         policy_file.load_policy(tmp_path)
+
+
+def test_a_device_that_is_not_there_is_named(tmp_path) -> None:
+    policy_file.save_policy(small_policy.policy(), tmp_path / "p")
+    with pytest.raises(BadInput, match="no device 'tpu' here"):
+        policy_file.load_policy(tmp_path / "p", "tpu")

@@ -304,6 +304,10 @@ def test_bad_input_is_refused_by_name(taught: Path, tmp_path) -> None:
         rft.start(config(tmp_path / "nothing", tmp_path), [base])
     with pytest.raises(BadInput, match="no action 'jaw'"):
         rft.start(config(taught, tmp_path, gripper=("jaw",)), [base])
+    with pytest.raises(BadInput, match="2 weights for 1 datasets"):
+        rft.start(config(taught, tmp_path, weights=(1.0, 2.0)), [base])
+    with pytest.raises(BadInput, match="all --weights are 0"):
+        rft.start(config(taught, tmp_path, weights=(0.0,)), [base])
 
 
 def test_a_policy_of_another_version_is_refused(taught: Path, tmp_path) -> None:

@@ -218,6 +218,9 @@ def test_another_runs_folder_is_not_written_into(tmp_path) -> None:
     (tmp_path / "photos" / "cat.jpg").touch()
     with pytest.raises(BadInput, match="no training run"):
         start(tmp_path / "photos")
+    (tmp_path / "run" / "run.json").write_text('{"con')
+    with pytest.raises(BadInput, match=r"cannot read .*run\.json"):
+        start(tmp_path / "run")
 
 
 def test_devices_that_are_not_there_are_refused(tmp_path) -> None:

@@ -14,6 +14,7 @@ from typing import Literal
 import mujoco
 import numpy as np
 import tyro
+from pydantic import Field
 from rich.console import Console
 
 from calibration import result as calibration_result
@@ -58,7 +59,7 @@ class PlaceCameras(Config):
 
     bundle: tyro.conf.Positional[Path]
     """Folder of the twin."""
-    camera: tyro.conf.UseAppendAction[tuple[str, ...]]
+    camera: tyro.conf.UseAppendAction[tuple[str, ...]] = Field(min_length=1)
     """NAME=HAND_EYE.json or NAME=HAND_EYE.json,INTRINSICS.json, as `tandem calibrate` wrote them."""
 
 
@@ -70,8 +71,8 @@ def place(config: PlaceCameras) -> int:
     known = dict(read(CellCameras, file).cameras) if file.is_file() else {}
     for words in config.camera:
         name, equals, files = words.partition("=")
-        if not equals or not name.isidentifier():
-            raise BadInput(f"--camera {words}", "--camera NAME=HAND_EYE.json,INTRINSICS.json")
+        if not equals or not name.isidentifier() or files.count(",") > 1:
+            raise BadInput(f"'{words}' is no camera's place", "--camera NAME=HAND_EYE.json,INTRINSICS.json")
         known[name] = calibrated(*(Path(path) for path in files.split(",")))
     artefact.write_model(file, CellCameras(cameras=known))
     Console().print(f"{file}: {', '.join(known)}", highlight=False, soft_wrap=True)

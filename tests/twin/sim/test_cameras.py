@@ -60,14 +60,17 @@ def test_a_calibrated_camera_replaces_the_scans(armed, tmp_path):
 def test_files_that_are_no_cameras_place_are_refused(armless, tmp_path):
     hand_eye, lens = write_results(tmp_path, "eye_in_hand")
     for words, said in (
-        ("cam_wrist", "--camera cam_wrist"),
+        ("cam_wrist", "'cam_wrist' is no camera's place"),
         (f"cam_wrist={lens}", "not a camera's place"),
         (f"cam_wrist={hand_eye}", "what lens"),
         (f"cam_wrist={hand_eye},{hand_eye}", "not intrinsics"),
+        (f"cam_wrist={hand_eye},{lens},{lens}", "is no camera's place"),
         (f"cam_wrist={tmp_path / 'none.json'}", "cannot read"),
     ):
         with pytest.raises(BadInput, match=said):
             place(PlaceCameras(bundle=armless, camera=(words,)))
+    with pytest.raises(ValueError, match="at least 1 item"):  # an empty file would take the scan's view away
+        PlaceCameras(bundle=armless, camera=())
 
 
 def test_the_scans_view_looks_at_the_table():
