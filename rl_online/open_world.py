@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
-from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat
 
 from hardware.bench.arm_models import ArmName
 from hardware.bench.plant_config import LiveCamera, PlantConfig, TaskName
@@ -35,7 +35,7 @@ class WorldChoice(Config):
     seed: NonNegativeInt = 0
     """Of the bench's looks and sizes."""
     rate_hz: PositiveFloat = 20.0
-    camera_px: PositiveInt = 160
+    camera_px: int = Field(default=160, ge=2)
     """Width of the pictures; their height is three quarters of it."""
 
 
