@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from hardware.cell import CellConfig
 
 
+@runtime_checkable
 class Referee(Protocol):
     """One thread."""
 

@@ -104,6 +104,7 @@ def test_one_key_takes_over_without_a_jump_and_one_gives_back(cell: RunningCell,
     time.sleep(0.5)
     page.keyboard.press("t")
     page.wait_for_function("() => tandem.shown.last.in_charge")
+    time.sleep(0.5)  # the policy's motion has run out: what moves from here on is the person's
     before = q_rad(page)
     press_until(page, "r", "before => Math.abs(tandem.shown.last.q_rad[2] - before) > 0.04", before[2])
     page.screenshot(path=PICTURES / "person.png")

@@ -1,9 +1,4 @@
-"""Runs episodes: reset, record and run, judge, stop; announces each stage on the latched topic `episode`.
-
-Paced by the clock, one episode follows another and the referee ends it. Paced by a person, each begins when they ask
-for it and ends with their verdict; between episodes they may move the arm. Results go to `episodes.jsonl` of the run
-folder, one line each; after a crash it goes on behind the last line.
-"""
+"""Conducts episodes (`hardware.conducting`); announces each stage on the latched topic `episode`."""
 
 from __future__ import annotations
 
@@ -17,16 +12,14 @@ from rclpy.duration import Duration
 from rclpy.node import Node
 from std_msgs.msg import String
 
-from hardware import announcement, referee
-from hardware.announcement import Announcement, EpisodeResult, Stage
-from hardware.episode_request import VERDICTS, EpisodeRequest, Requests, What
+from hardware import referee
+from hardware.announcement import Announcement, Stage
+from hardware.conducting import Conductor
+from hardware.episode_request import EpisodeRequest, Requests
 from tandem_nodes import announcements, parameters, process, qos
 from tandem_nodes.arm_lifecycle import ArmLifecycle
 
-JUDGE_S = 0.05
 REQUESTS = "episode_request"
-LONGEST_PERSON_S = 600.0
-LOOK_AFTER_ARM_S = 0.5
 ACKNOWLEDGED = Duration(seconds=2)  # the next stage must not overtake this one
 
 
@@ -37,18 +30,20 @@ class ConductorNode(Node):
         super().__init__("conductor")
         self._end = end
         self._cell = parameters.read_cell(self)
-        self._run = Path(parameters.text(self, "run", "The folder of logs and results."))
-        self._episodes = parameters.number(self, "episodes", "How many to run; 0: until it is stopped.", 0)
-        self._seed = parameters.number(self, "seed", "Of the first episode's start.", 0)
-        self._by_person = (
-            parameters.text(self, "pace", "clock or person: who begins episodes.", "clock") == "person"
-        )
+        run = Path(parameters.text(self, "run", "The folder of logs and results."))
+        episodes = parameters.number(self, "episodes", "How many to run; 0: until it is stopped.", 0)
+        seed = parameters.number(self, "seed", "Of the first episode's start.", 0)
+        pace = parameters.text(self, "pace", "clock or person: who begins episodes.", "clock")
         self._referee = referee.choose(self._cell)
         self._requests = Requests()
         self._arm = ArmLifecycle(self)
         self._announced = self.create_publisher(String, announcements.TOPIC, qos.LATCHED)
         self.create_subscription(String, REQUESTS, self._asked, qos.NEWEST)
         self._closing = threading.Event()
+        self._conductor = Conductor(
+            run, episodes, seed, pace == "person", self._cell.episode_s,
+            self._referee, self._requests, self._arm.reach, self._announce, self._closing,
+        )  # fmt: skip
         self._thread = threading.Thread(target=self._conduct, name="conduct")
         self._thread.start()
 
@@ -59,56 +54,11 @@ class ConductorNode(Node):
 
     def _conduct(self) -> None:
         try:
-            done = len(announcement.results(self._run))
-            while not self._closing.is_set() and (self._episodes == 0 or done < self._episodes):
-                if self._by_person and not self._is_started(done):
-                    break
-                if (result := self._episode(done)) is not None:
-                    announcement.add_result(self._run, result)
-                done += 1
-            self._announce("finished", done)
+            self._conductor.run_all()
             self._end(0)
         except Exception as error:
             self.get_logger().error(f"{type(error).__name__}: {error}")
             self._end(1)
-
-    def _episode(self, episode: int) -> EpisodeResult | None:
-        """None when it was cut short by the end of the run."""
-        self._announce("resetting", episode)
-        self._arm.reach("inactive")
-        self._referee.reset(self._seed + episode)
-        self._arm.reach("active")
-        began_ns = looked_ns = self._announce("running", episode)
-        success: bool | None = None
-        asked: What | None = None
-        longest_s = LONGEST_PERSON_S if self._by_person else self._cell.episode_s
-        while not success and _since_s(began_ns) < longest_s:
-            asked = self._requests.wait(JUDGE_S)
-            if self._closing.is_set():
-                return None
-            if asked in VERDICTS:
-                success = VERDICTS[asked]
-                break
-            success = None if self._by_person else self._referee.has_succeeded()
-            if _since_s(looked_ns) > LOOK_AFTER_ARM_S:
-                looked_ns = time.monotonic_ns()
-                self._arm.reach("active")  # it may have come back from a crash
-        discarded = asked == "discard"
-        lasted_s = (self._announce("judged", episode, success, discarded) - began_ns) * 1e-9
-        if discarded:
-            return None
-        return EpisodeResult(episode=episode, success=success, duration_s=lasted_s, began_ns=began_ns)
-
-    def _is_started(self, episode: int) -> bool:
-        """The arm is free to move until a person asks for the next episode; False when the run ends before."""
-        self._arm.reach("active")
-        self._announce("free", episode)
-        self._requests.take()
-        while not self._closing.is_set():
-            if self._requests.wait(LOOK_AFTER_ARM_S) == "start":
-                return True
-            self._arm.reach("active")
-        return False
 
     def _asked(self, message: String) -> None:
         self._requests.put(EpisodeRequest.model_validate_json(message.data))
@@ -122,10 +72,6 @@ class ConductorNode(Node):
         self._announced.publish(announcements.to_message(said))
         self._announced.wait_for_all_acked(ACKNOWLEDGED)
         return now_ns
-
-
-def _since_s(stamp_ns: int) -> float:
-    return (time.monotonic_ns() - stamp_ns) * 1e-9
 
 
 def main() -> int:
