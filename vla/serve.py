@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import hmac
 import http
-import ipaddress
 import logging
 import signal
 import time
@@ -29,6 +28,7 @@ from websockets.http11 import Request, Response
 from hardware import notify
 from hardware.config import Config
 from hardware.errors import BadInput, TandemError
+from hardware.loopback import is_loopback
 from vla import wire
 from vla.batching import Batcher
 from vla.client import LARGEST_REQUEST_BYTES, read_token
@@ -95,15 +95,6 @@ def _token(config: ServePolicy) -> str | None:
             "openssl rand -hex 16 > token && tandem vla serve --token-file token, or leave --host at 127.0.0.1",
         )
     return token
-
-
-def is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class PolicyServer:

@@ -8,13 +8,13 @@ made to point here). Beyond loopback a token is needed too; it travels in the cl
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import secrets
 import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
 
 from hardware.errors import BadInput
+from hardware.loopback import is_loopback
 
 SHORTEST_TOKEN = 16
 
@@ -40,15 +40,6 @@ class Admission:
             if not hmac.compare_digest(given.encode(), self.token.encode()):
                 return "a token is needed: open the page with ?token=…"
         return None
-
-
-def is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def token(host: str, file: Path | None) -> str | None:

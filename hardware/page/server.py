@@ -25,8 +25,9 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from hardware.errors import BadInput
+from hardware.loopback import is_loopback
 from hardware.page import wire
-from hardware.page.admission import Admission, is_loopback, token
+from hardware.page.admission import Admission, token
 from hardware.page.config import ServePage
 from hardware.page.desk import Desk
 from hardware.page.episodes import Shelf

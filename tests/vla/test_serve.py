@@ -20,10 +20,11 @@ from websockets.sync.client import connect
 
 import tandem
 from hardware.errors import BadInput
+from hardware.loopback import is_loopback
 from vla import exchange, replay, serve, wire
 from vla.client import PolicyClient, PolicyFailed, ServerLost
 from vla.replay import Recording, Replay
-from vla.serve import PolicyServer, ServePolicy, is_loopback
+from vla.serve import PolicyServer, ServePolicy
 from vla.served import SERVED, BatchedPolicy, SessionPolicy
 
 ROOT = Path(__file__).parents[2]
