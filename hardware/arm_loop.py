@@ -24,7 +24,7 @@ from hardware.messages import NANOSECONDS_PER_SECOND
 from hardware.ports import Arm, Gripper, JointReading
 
 Phase = Literal["idle", "active", "holding", "stopping", "stopped"]
-"""idle: nothing is sent. holding: no fresh command. stopping → idle. stopped: emergency stop."""
+"""idle: nothing is sent. holding: no fresh command, or one to brake. stopping → idle. stopped: emergency stop."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,7 @@ class JointCommand:
     dq_rad_s: Float[ndarray, " J"] | None = None
     gripper_open: float | None = None
     source: str = ""
-    """Who chose it: policy, human, scripted or hold."""
+    """Who chose it: policy, human, scripted, hold; or brake: to rest at once, wherever that is."""
 
     def carried_to(self, now_ns: int, longest_s: float) -> Float[ndarray, " J"]:
         """The positions that the motion has reached by now, carried on for `longest_s` at most."""
@@ -159,7 +159,7 @@ class ArmLoop:
             self.phase = "stopping"
         elif self._emergency:
             self.phase = "stopped"
-        elif command is None or now_ns - command.stamp_ns > self._watchdog_ns:
+        elif command is None or command.source == "brake" or now_ns - command.stamp_ns > self._watchdog_ns:
             self.phase = "holding"
         else:
             self.phase = "active"

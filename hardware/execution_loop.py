@@ -31,7 +31,12 @@ class ExecutionLoop:
         source = "scripted" if cell.policy.kind == "scripted" else "policy"
         stale_s = cell.limits.stale_chunk_s
         config = ExecutorConfig(
-            rate_hz=cell.rate_hz, stale_chunk_s=stale_s, stale_human_s=SILENT_PERSON_S, quick_stop_s=QUICK_STOP_S
+            rate_hz=cell.rate_hz,
+            stale_chunk_s=stale_s,
+            stale_human_s=SILENT_PERSON_S,
+            quick_stop_s=QUICK_STOP_S,
+            stop_acceleration_rad_s2=min(joint.acceleration_rad_s2 for joint in cell.limits.joints),
+            stop_jerk_rad_s3=min(joint.jerk_rad_s3 for joint in cell.limits.joints),
         )
         self.executor = Executor(cell.limits.names, config, cell.has_gripper, source)
         self.missing: tuple[str, ...] = ()
@@ -87,7 +92,7 @@ class ExecutionLoop:
     def person(self, command: JointCommand) -> None:
         """What the one who took over wants now."""
         if command.names == self._names:
-            self.executor.human_command(command.q_rad, command.gripper_open, command.stamp_ns)
+            self.executor.human_command(command.q_rad, command.gripper_open, command.stamp_ns, command.dq_rad_s)
 
     def tick(self, now_ns: int) -> JointCommand | None:
         """None while the arm may not be moved: the arm's own watchdog holds it then."""

@@ -43,6 +43,8 @@ class Wish:
 
     q_rad: Float[ndarray, " J"]
     gripper_open: float | None
+    dq_rad_s: Float[ndarray, " J"] | None = None
+    """How fast `q_rad` moves; None: not known."""
 
 
 @dataclass(frozen=True)
@@ -78,12 +80,13 @@ class JoyJog:
             self._target, self._last_ns = Wish(reading.q_rad.copy(), gripper_open), now_ns
         dt_s = min((now_ns - self._last_ns) / NANOSECONDS_PER_SECOND, LONGEST_STEP_S)
         self._last_ns = now_ns
-        q_rad = self._target.q_rad + self._speeds(pad, len(reading.names)) * dt_s
+        speeds = self._speeds(pad, len(reading.names))
+        q_rad = self._target.q_rad + speeds * dt_s
         opening = self._target.gripper_open
         if opening is not None:
             way = _pressed(pad, self._config.open_button) - _pressed(pad, self._config.close_button)
             opening = min(max(opening + way * self._config.gripper_speed_hz * dt_s, 0.0), 1.0)
-        self._target = Wish(q_rad, opening)
+        self._target = Wish(q_rad, opening, speeds)
         return self._target
 
     def _is_held(self, pad: Pad, now_ns: int) -> bool:

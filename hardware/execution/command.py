@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,8 +13,12 @@ from pydantic import Field, model_validator
 from hardware.config import Config
 from hardware.execution.seam import Seam
 
-CommandSource = Literal["policy", "human", "scripted", "hold"]
-"""Who moves the arm; `hold` when nobody does, also while it comes to rest."""
+CommandSource = Literal["policy", "human", "scripted", "hold", "brake"]
+"""Who moves the arm; `hold` when nobody does, also while it comes to rest.
+
+brake: the arm is to come to rest as quickly as its limits allow, and stay there, wherever that is. A path for it to
+follow would be run past and sought again: what that takes is missing when every tenth of a second counts.
+"""
 CommandState = Literal["waiting", "running", "dry", "quiet", "emergency_stop"]
 """
 waiting         no chunk yet since the start, a give-back, a reset or a clock fault
@@ -70,6 +75,9 @@ class ExecutorConfig(Config):
     """Age of a person's newest command at which the arm begins to stop."""
     quick_stop_s: float = Field(default=0.09, gt=0)
     """To rest, when a person falls silent and on an emergency stop."""
+    stop_acceleration_rad_s2: float = Field(default=math.inf, gt=0)
+    stop_jerk_rad_s3: float = Field(default=math.inf, gt=0)
+    """A quick stop takes longer than it is told where these would be exceeded, to end near where the arm's does."""
     max_gap_s: float = Field(default=0.1, gt=0)
     """A longer pause between two control steps brings the arm to rest."""
     ahead_s: float = Field(default=0.02, ge=0)

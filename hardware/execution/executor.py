@@ -118,13 +118,23 @@ class Executor:
             self._refused.append(refusal)
         return refusal
 
-    def human_command(self, q_rad: Float[ndarray, " J"], gripper: float | None, stamp_ns: int) -> Refusal | None:
-        """Where a person in charge wants the joints; `gripper` None leaves it as it is. Send 20 … 100 a second."""
-        refusal = intake.unusable_command(q_rad, gripper, self._joints)
+    def human_command(
+        self,
+        q_rad: Float[ndarray, " J"],
+        gripper: float | None,
+        stamp_ns: int,
+        dq_rad_s: Float[ndarray, " J"] | None = None,
+    ) -> Refusal | None:
+        """Where a person in charge wants the joints; `gripper` None leaves it as it is. Send 20 … 100 a second.
+
+        Without `dq_rad_s`, how fast they move there, it is taken from the commands before: later, so less smooth.
+        """
+        refusal = intake.unusable_command(q_rad, gripper, dq_rad_s, self._joints)
         if refusal is None:
             opening = [np.nan if gripper is None else min(max(gripper, 0.0), 1.0)]
             values = np.array([*q_rad, *opening])[: len(self.names)]
-            self._commands.append(HandCommand(stamp_ns, values))
+            speeds = None if dq_rad_s is None else np.array([*dq_rad_s, 0.0])[: len(self.names)]
+            self._commands.append(HandCommand(stamp_ns, values, speeds))
         else:
             self._refused.append(refusal)
         return refusal
@@ -192,7 +202,7 @@ class Executor:
         self._person = None
         self._last_ns, self._moment = now_ns, moment
         self._meter.restart(now_ns, moment)
-        self._plan = self._halt(moment, now_ns, self.config.quick_stop_s, self._idle_state())
+        self._plan = _Plan(path.stop(moment, now_ns, self.config.quick_stop_s), now_ns, "hold", self._idle_state())
 
     def tick(self, now_ns: int) -> Command:
         """One control step. Raises `BadInput` before `start`."""
@@ -235,37 +245,37 @@ class Executor:
             self._delay.restart()
         self._forget(now_ns)
         begins_ns = now_ns - self.config.period_ns
-        return self._stopped("clock", begins_ns, self.config.quick_stop_s, self._idle_state(), self._moment)
+        return self._braked("clock", begins_ns, self._idle_state(), self._moment)
 
     def _obey(self, order: str, text: str, plan: _Plan, now_ns: int) -> _Plan:
         """A message that is not a motion; returns the plan after it."""
         if order == "emergency_stop":
             if self._emergency is None:
                 self._emergency, self._person = text, None
-                return self._stopped_now("emergency_stop", plan, now_ns, self.config.quick_stop_s)
+                return self._braked_now("emergency_stop", plan, now_ns)
         elif order == "reset":
             if self._emergency is not None:
                 self._emergency = None
                 self._forget(now_ns)
-                return self._halt(plan.path.at(now_ns), now_ns, self.config.quick_stop_s, self._idle_state())
+                return self._brake(plan.path.at(now_ns), now_ns, self._idle_state())
         elif order in ("hold", "release"):
             self._held = order == "hold"
             if self._person is None:
                 self._forget(now_ns)
-                return self._stopped_now("hold", plan, now_ns, self.config.quick_stop_s) if self._held else plan
+                return self._braked_now("hold", plan, now_ns) if self._held else plan
         elif self._emergency is not None:
             self.counts["emergency_stop"] += 1
         elif order == "take_over":
             if self._person != text:
                 self._person = "human" if text == "human" else "scripted"
                 self._forget(now_ns)
-                return self._stopped_now("take_over", plan, now_ns, self.config.stop_s)
+                return self._stopped_now("take_over", plan, now_ns)
         elif self._person is None:
             self.counts["not_in_charge"] += 1
         else:
             self._person = None
             self._forget(now_ns)
-            return self._stopped_now("give_back", plan, now_ns, self.config.stop_s)
+            return self._stopped_now("give_back", plan, now_ns)
         return plan
 
     def _accept(self, chunk: ActionChunk, observation_ns: int, plan: _Plan, now_ns: int) -> None:
@@ -354,25 +364,35 @@ class Executor:
                 seam.kind, plan.begins_ns, seam.duration_s, seam.gap, seam.delay_steps, seam.dropped_rows
             )
         if plan.expires_ns is not None and plan.expires_ns < now_ns:
-            state = _ENDED[plan.ending]
-            stop_s = self.config.quick_stop_s if plan.ending == "stale_human" else self.config.stop_s
-            moment = plan.path.at(plan.expires_ns)
-            return self._stopped(plan.ending, plan.expires_ns, stop_s, state, moment)
+            state, moment = _ENDED[plan.ending], plan.path.at(plan.expires_ns)
+            stopped = self._braked if plan.ending == "stale_human" else self._stopped
+            return stopped(plan.ending, plan.expires_ns, state, moment)
         return plan
 
-    def _stopped_now(self, kind: SeamKind, plan: _Plan, now_ns: int, duration_s: float) -> _Plan:
+    def _stopped_now(self, kind: SeamKind, plan: _Plan, now_ns: int) -> _Plan:
         plan = self._current(plan, now_ns)
         self._next = None
-        return self._stopped(kind, now_ns, duration_s, self._idle_state(), plan.path.at(now_ns))
+        return self._stopped(kind, now_ns, self._idle_state(), plan.path.at(now_ns))
 
-    def _stopped(
-        self, kind: SeamKind, begins_ns: int, duration_s: float, state: CommandState, moment: Moment
-    ) -> _Plan:
-        self._meter.begin(kind, begins_ns, duration_s, np.zeros_like(moment.q))
-        return self._halt(moment, begins_ns, duration_s, state)
+    def _braked_now(self, kind: SeamKind, plan: _Plan, now_ns: int) -> _Plan:
+        plan = self._current(plan, now_ns)
+        self._next = None
+        return self._braked(kind, now_ns, self._idle_state(), plan.path.at(now_ns))
 
-    def _halt(self, moment: Moment, begins_ns: int, duration_s: float, state: CommandState) -> _Plan:
-        return _Plan(path.stop(moment, begins_ns, duration_s), begins_ns, "hold", state)
+    def _stopped(self, kind: SeamKind, begins_ns: int, state: CommandState, moment: Moment) -> _Plan:
+        self._meter.begin(kind, begins_ns, self.config.stop_s, np.zeros_like(moment.q))
+        return _Plan(path.stop(moment, begins_ns, self.config.stop_s), begins_ns, "hold", state)
+
+    def _braked(self, kind: SeamKind, begins_ns: int, state: CommandState, moment: Moment) -> _Plan:
+        self._meter.begin(kind, begins_ns, self.config.quick_stop_s, np.zeros_like(moment.q))
+        return self._brake(moment, begins_ns, state)
+
+    def _brake(self, moment: Moment, begins_ns: int, state: CommandState) -> _Plan:
+        joints = Moment(*(column[: self._joints] for column in moment))
+        least_s = path.shortest_stop_s(joints, self.config.stop_acceleration_rad_s2, self.config.stop_jerk_rad_s3)
+        return _Plan(
+            path.stop(moment, begins_ns, max(self.config.quick_stop_s, least_s)), begins_ns, "brake", state
+        )
 
     def _idle_state(self) -> CommandState:
         if self._emergency is not None:

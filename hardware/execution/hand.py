@@ -22,6 +22,8 @@ class HandCommand:
 
     stamp_ns: int
     values: Float[ndarray, " D"]
+    speeds: Float[ndarray, " D"] | None = None
+    """Where the sender knows how fast the values move."""
 
 
 class Hand:
@@ -48,7 +50,7 @@ class Hand:
         self._history.append(command)
 
     def speed(self, away: Float[ndarray, " D"]) -> Float[ndarray, " D"]:
-        """Of the recent commands, no higher than the config allows; zero until there are two, and for the gripper.
+        """Of the newest command, or of the recent ones where it tells none; no higher than the config allows.
 
         Zero also where the arm is still so far `away` that it cannot be there soon: a hand that leapt is no motion.
         """
@@ -58,5 +60,7 @@ class Hand:
         if oldest is newest or np.abs(away[~self._gripper]).max(initial=0.0) > highest * self._config.reach_s:
             return np.zeros_like(newest.values)
         passed_s = (newest.stamp_ns - oldest.stamp_ns) / NANOSECONDS_PER_SECOND
-        speed = np.where(self._gripper, 0.0, (newest.values - oldest.values) / passed_s)
+        known = newest.speeds
+        speed = (newest.values - oldest.values) / passed_s if known is None else known
+        speed = np.where(self._gripper, 0.0, speed)
         return np.clip(speed, -highest, highest)

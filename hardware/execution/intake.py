@@ -27,9 +27,12 @@ def unusable_chunk(chunk: ActionChunk, names: tuple[str, ...], highest_rate_hz: 
     return "range" if np.abs(chunk.values).max() > _FARTHEST_RAD else None
 
 
-def unusable_command(q_rad: ndarray, gripper: float | None, joints: int) -> Refusal | None:
-    if q_rad.shape != (joints,):
+def unusable_command(
+    q_rad: ndarray, gripper: float | None, dq_rad_s: ndarray | None, joints: int
+) -> Refusal | None:
+    if q_rad.shape != (joints,) or (dq_rad_s is not None and dq_rad_s.shape != (joints,)):
         return "shape"
-    if not np.isfinite(q_rad).all() or (gripper is not None and not np.isfinite(gripper)):
+    numbers = [q_rad, *(one for one in (gripper, dq_rad_s) if one is not None)]
+    if not all(np.isfinite(one).all() for one in numbers):
         return "not_finite"
     return "range" if np.abs(q_rad).max(initial=0.0) > _FARTHEST_RAD else None

@@ -135,6 +135,14 @@ def stop(moment: Moment, begins_ns: int, duration_s: float) -> Path:
     return Path(begins_ns, (0.0, duration_s), coefficients)
 
 
+def shortest_stop_s(moment: Moment, acceleration: float, jerk: float) -> float:
+    """How long a `stop` must take that begins with no more than `jerk` and accelerates no column beyond that."""
+    _, dq, ddq = (np.abs(one) for one in moment)
+    onward = np.where(moment.dq * moment.ddq > 0, ddq, 0.0)
+    by_jerk = 2 * onward / jerk + np.sqrt((2 * onward / jerk) ** 2 + 6 * dq / jerk)
+    return float(np.maximum(1.5 * dq / acceleration, by_jerk).max(initial=0.0))
+
+
 def joined(
     moment: Moment, onto: Path, begins_ns: int, duration_s: float, speed: float, watched: int | None = None
 ) -> Join:

@@ -265,7 +265,8 @@ class Desk:
             self.jog.begin(q_rad, gripper_open)
             self._moves = True
         wish = self.jog.move(now_ns, beat.mode, beat.axes, beat.gripper, beat.speed, q_rad)
-        self._command(wish.q_rad, wish.gripper_open, now_ns)
+        names = self.cell.limits.names
+        self._robot.command(JointCommand(now_ns, names, wish.q_rad, wish.dq_rad_s, wish.gripper_open, "human"))
 
     def _settle(self, is_let_go: bool) -> None:
         """Nothing more is sent, so the executor stops: a target would be run past and sought again."""
@@ -273,10 +274,6 @@ class Desk:
             self._moves = False
         else:
             self._rest()
-
-    def _command(self, q_rad: Float[ndarray, " J"], gripper_open: float | None, now_ns: int) -> None:
-        names = self.cell.limits.names
-        self._robot.command(JointCommand(now_ns, names, q_rad, None, gripper_open, "human"))
 
     def _commanded(self, now_ns: int) -> tuple[Float[ndarray, " J"], float | None] | None:
         """What was really sent last; where nothing is sent, where the arm is. None: neither is fresh."""

@@ -33,6 +33,8 @@ class JogConfig(Config):
     tool_m_s: PositiveFloat = 0.12
     tool_rad_s: PositiveFloat = 0.9
     gripper_hz: PositiveFloat = 1.0
+    ease_s: PositiveFloat = 0.12
+    """From rest to full speed. An arm that has to catch up with a target that leapt off is faster than asked."""
     longest_step_s: PositiveFloat = 0.1
     """After a longer pause between two heartbeats the target does not leap."""
     leash_rad: PositiveFloat = 0.2
@@ -69,6 +71,7 @@ class Jog:
         self._kinematics = kinematics
         self._target: Wish | None = None
         self._moved_ns: int | None = None
+        self._speeds_rad_s = np.zeros(len(names))
 
     @property
     def modes(self) -> tuple[Mode, ...]:
@@ -81,6 +84,7 @@ class Jog:
     def begin(self, q_rad: Float[ndarray, " J"], gripper_open: float | None) -> None:
         """From where the arm was last sent."""
         self._target, self._moved_ns = Wish(q_rad.copy(), gripper_open), None
+        self._speeds_rad_s = np.zeros(len(self.names))
 
     def forget(self) -> None:
         self._target, self._moved_ns, self.at_end = None, None, ()
@@ -100,14 +104,23 @@ class Jog:
         passed_s = FIRST_STEP_S if self._moved_ns is None else (now_ns - self._moved_ns) / NANOSECONDS_PER_SECOND
         dt_s = min(max(passed_s, 0.0), self.config.longest_step_s)
         self._moved_ns = now_ns
-        speeds = self._speeds(mode, axes) * min(max(speed, 0.0), 1.0)
+        speeds = self._eased(self._asked(mode, axes) * min(max(speed, 0.0), 1.0), dt_s)
         opening = self._target.gripper_open
         if opening is not None:
             opening = min(max(opening + _deflection(gripper) * self.config.gripper_hz * dt_s, 0.0), 1.0)
-        self._target = Wish(self._within(self._target.q_rad + speeds * dt_s, sent_rad), opening)
+        asked_rad = self._target.q_rad + speeds * dt_s
+        q_rad = self._within(asked_rad, sent_rad)
+        self._target = Wish(q_rad, opening, np.where(q_rad == asked_rad, speeds, 0.0))
         return self._target
 
-    def _speeds(self, mode: Mode, axes: Mapping[str, float]) -> Float[ndarray, " J"]:
+    def _eased(self, asked_rad_s: Float[ndarray, " J"], dt_s: float) -> Float[ndarray, " J"]:
+        """All joints change their speeds in proportion, so that the tool changes its direction straight."""
+        change = asked_rad_s - self._speeds_rad_s
+        most = self.config.joint_rad_s * dt_s / self.config.ease_s
+        self._speeds_rad_s = self._speeds_rad_s + change * min(1.0, most / max(np.abs(change).max(), 1e-9))
+        return self._speeds_rad_s
+
+    def _asked(self, mode: Mode, axes: Mapping[str, float]) -> Float[ndarray, " J"]:
         if mode == "joint" or self._kinematics is None:
             return self.config.joint_rad_s * np.array([_deflection(axes.get(name, 0.0)) for name in self.names])
         assert self._target is not None

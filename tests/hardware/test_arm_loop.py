@@ -124,6 +124,21 @@ def test_without_a_fresh_command_the_arm_is_at_rest_within_two_tenths_of_a_secon
     np.testing.assert_array_equal(rig.arm.sent[-1], rig.arm.sent[-30 + 20])
 
 
+def test_a_command_to_brake_brings_the_arm_to_rest_wherever_that_is() -> None:
+    rig = Rig()
+    rig.loop.start()
+    for step in range(60):
+        rig.command(0.015 * step, 1.5)
+        rig.run()
+    behind = np.full(2, 0.0)
+    for _ in range(20):
+        rig.loop.offer(JointCommand(rig.now_ns, NAMES, behind, behind, None, "brake"))
+        cycle = rig.run()
+    assert (cycle.phase, cycle.source) == ("holding", "hold")
+    assert np.diff(rig.arm.sent[-21:], axis=0).min() >= 0
+    np.testing.assert_array_equal(rig.arm.sent[-1], rig.arm.sent[-2])
+
+
 def test_a_late_command_is_carried_on_by_its_own_velocity() -> None:
     """A ramp of 1 rad/s that arrives one step late is followed without any lag once it is caught."""
     rig = Rig()

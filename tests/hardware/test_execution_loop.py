@@ -82,13 +82,13 @@ def test_a_missing_process_holds_and_its_return_needs_a_new_chunk(rig: Rig) -> N
     rig.offer()
     assert rig.run(30).source == "scripted"
     rig.loop.lost(("cam_front",))
-    held = rig.run(8)
-    assert held.source == "hold"
+    held = rig.run(20)
+    assert held.source == "brake"
     assert held.dq_rad_s is not None
     np.testing.assert_allclose(held.dq_rad_s, 0.0)
     assert rig.loop.missing == ("cam_front",)
     rig.loop.lost(())
-    assert rig.run(3).source == "hold"
+    assert rig.run(3).source == "brake"
     rig.offer()
     assert rig.run(30).source == "scripted"
 
@@ -99,7 +99,7 @@ def test_a_step_that_fails_is_an_emergency_stop(rig: Rig) -> None:
     rig.loop.failed(ArithmeticError("no"))
     rig.run(2)
     rig.offer()
-    assert rig.run(20).source == "hold"
+    assert rig.run(20).source == "brake"
     assert rig.loop.status["state"] == "emergency_stop"
     rig.loop.emergency(False)
     rig.run(2)

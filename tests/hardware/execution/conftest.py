@@ -48,8 +48,9 @@ class Rig:
         chunk = self.chunk(values, ago_ns, rate_hz, **changes)
         return self.executor.offer(chunk, self.now_ns - ago_ns)
 
-    def human(self, q, gripper=None, ago_ns=0):
-        return self.executor.human_command(np.array(q, dtype=float), gripper, self.now_ns - ago_ns)
+    def human(self, q, gripper=None, ago_ns=0, speed_rad_s=None):
+        speeds = None if speed_rad_s is None else np.array(speed_rad_s, dtype=float)
+        return self.executor.human_command(np.array(q, dtype=float), gripper, self.now_ns - ago_ns, speeds)
 
     @property
     def counts(self):

@@ -123,7 +123,7 @@ def test_a_person_who_falls_silent_has_the_arm_at_rest_within_200_ms(rig, ago_ms
     while cell.now_ns + 10 * MS <= last_ns + 200 * MS:
         cell.run(1)
     assert not cell.commands[-1].dq_rad_s.any()
-    assert (cell.commands[-1].state, cell.commands[-1].source) == ("quiet", "hold")
+    assert (cell.commands[-1].state, cell.commands[-1].source) == ("quiet", "brake")
     cell.human([0.5, 0.0])
     assert cell.run(1).source == "human"
 
@@ -212,7 +212,7 @@ def test_an_emergency_stop_is_latched_until_a_person_resets_it(rig):
     cell.executor.emergency_stop("again")
     cell.run(10)  # quick_stop_s and the step at which it was obeyed
     resting = cell.commands[-1]
-    assert (resting.state, resting.source) == ("emergency_stop", "hold")
+    assert (resting.state, resting.source) == ("emergency_stop", "brake")
     assert not resting.dq_rad_s.any()
     assert cell.executor.status.emergency_reason == "button"
     for wake in (

@@ -36,7 +36,7 @@ def test_a_hold_brings_the_arm_to_rest_within_a_tenth_of_a_second() -> None:
     executor, now_ns = moving()
     executor.hold()
     commands = [executor.tick(now_ns + step * STEP_NS) for step in range(1, 12)]
-    assert commands[0].source == "hold"
+    assert commands[0].source == "brake"
     np.testing.assert_allclose(commands[-1].dq_rad_s, 0.0)
     np.testing.assert_allclose(commands[-1].q_rad, commands[-2].q_rad)
 

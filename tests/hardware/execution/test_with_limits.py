@@ -35,8 +35,11 @@ class Pipeline:
         for _ in range(steps):
             step_ns = 10 * MS if random is None else int(random.integers(7 * MS, 13 * MS))
             command = self.cell.run(1, step_ns)
-            request = Request(JOINTS, command.q_rad, command.dq_rad_s, command.chunk_stamp_ns)
-            self.sent.append(self.limits.filter(command.stamp_ns, request))
+            if command.source == "brake":
+                self.sent.append(self.limits.hold(command.stamp_ns))
+            else:
+                request = Request(JOINTS, command.q_rad, command.dq_rad_s, command.chunk_stamp_ns)
+                self.sent.append(self.limits.filter(command.stamp_ns, request))
 
     def worst(self):
         return np.abs(np.array([sent.q_rad for sent in self.sent]) - self.cell.positions()).max()
@@ -129,3 +132,27 @@ def test_the_limits_settle_on_a_motion_that_they_had_to_clip_and_do_not_ring_abo
         sent = limits.filter(step * 10 * MS, Request(JOINTS, asked, np.full(2, speed)))
     assert not sent.violations
     np.testing.assert_allclose(sent.q_rad, asked, atol=1e-9)
+
+
+@given(st.floats(0.2, 1.2), st.integers(3, 60))
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_an_arm_whose_person_falls_silent_never_swings_back(rig, speed, commands):
+    """And it ends within 0.02 rad of where the executor believes that it does, to go on from there."""
+    limits = {"acceleration_rad_s2": 30.0, "jerk_rad_s3": 900.0}
+    config = ExecutorConfig(
+        stale_human_s=0.06, quick_stop_s=0.05, stop_acceleration_rad_s2=30.0, stop_jerk_rad_s3=900.0
+    )
+    line = Pipeline(rig(config), limiter(**limits))
+    line.cell.executor.take_over("human")
+    line.run(2)
+    q_rad = 0.0
+    for step in range(commands):
+        now_rad_s = min(speed, speed * (step + 1) / 12)  # as a jog does, at rest first
+        q_rad += now_rad_s * 0.01
+        line.cell.human([q_rad, 0.0], speed_rad_s=[now_rad_s, 0.0])
+        line.run(1)
+    line.run(25)
+    after = [sent.q_rad[0] for sent in line.sent[-24:]]
+    assert np.diff(after).min() > -1e-9
+    assert line.sent[-1].at_rest
+    assert abs(after[-1] - line.cell.commands[-1].q_rad[0]) < 0.02

@@ -83,7 +83,7 @@ def test_taking_over_starts_at_what_was_sent_not_at_what_was_measured() -> None:
     rig.beat(person)
     rig.beat(person, elbow_flex=1.0)
     first = rig.robot.commands[0]
-    assert first.q_rad == pytest.approx(Q + np.array([0, 0, 0.8 * 0.025, 0, 0]))
+    assert first.q_rad == pytest.approx(Q + np.array([0, 0, 0.8 / 0.12 * 0.025**2, 0, 0]))
     assert (first.source, first.gripper_open) == ("human", 0.6)
 
 

@@ -35,8 +35,27 @@ def hold(jog: Jog, mode: str, axes: dict[str, float], seconds: float, speed: flo
 
 def test_a_joint_turns_at_its_speed_and_no_other_does() -> None:
     moved = hold(so101(), "joint", {"elbow_flex": 1.0}, 1.0, speed=0.5) - HOME
-    # 0.8 rad/s at half speed for one second
-    assert moved == pytest.approx([0, 0, 0.4, 0, 0])
+    # 0.8 rad/s at half speed for one second, speeding up by at most 0.8 / 0.12 rad/s²
+    steps_rad_s = np.minimum(0.4, np.arange(1, 41) * 0.025 * 0.8 / 0.12)
+    assert moved == pytest.approx([0, 0, 0.025 * steps_rad_s.sum(), 0, 0])
+
+
+def test_a_wish_tells_how_fast_it_moves_and_a_joint_at_its_end_does_not() -> None:
+    jog = so101()
+    jog.begin(np.array([0, 0, 0, 0, 1.9]), 0.5)
+    q_rad = np.array([0, 0, 0, 0, 1.9])
+    for step in range(20):
+        wish = jog.move(step * STEADY, "joint", {"elbow_flex": 1.0, "wrist_roll": 1.0}, 0.0, 1.0, q_rad)
+        q_rad = wish.q_rad
+    assert wish.dq_rad_s == pytest.approx([0, 0, 0.8, 0, 0])
+
+
+def test_a_key_let_go_and_pressed_again_begins_slowly_again() -> None:
+    jog = so101()
+    hold(jog, "joint", {"elbow_flex": 1.0}, 1.0)
+    jog.begin(HOME, 0.5)
+    wish = jog.move(10_000 * MS, "joint", {"elbow_flex": 1.0}, 0.0, 1.0, HOME)
+    assert wish.q_rad[2] - HOME[2] == pytest.approx(0.025 * 0.025 * 0.8 / 0.12)
 
 
 def test_the_tool_goes_straight(kinematics: Kinematics) -> None:
@@ -68,9 +87,9 @@ def test_no_joint_is_faster_than_its_speed_in_tool_mode(way: list[float]) -> Non
 
 def test_a_long_pause_makes_no_leap() -> None:
     jog = so101()
-    jog.move(0, "joint", {"elbow_flex": 1.0}, 0.0, 1.0, HOME)
+    q_rad = hold(jog, "joint", {"elbow_flex": 1.0}, 0.5)
     before = jog.target
-    after = jog.move(5_000 * MS, "joint", {"elbow_flex": 1.0}, 0.0, 1.0, HOME)
+    after = jog.move(5_000 * MS, "joint", {"elbow_flex": 1.0}, 0.0, 1.0, q_rad)
     assert before is not None
     assert after.q_rad[2] - before.q_rad[2] == pytest.approx(0.8 * 0.1)
 
@@ -84,8 +103,8 @@ def test_the_target_does_not_run_away_from_an_arm_that_is_held_back() -> None:
 
 def test_the_end_of_a_range_is_said() -> None:
     jog = so101()
-    jog.begin(np.array([0, 0, 0, 0, 1.895]), 0.5)
-    wish = jog.move(0, "joint", {"wrist_roll": 1.0}, 0.0, 1.0, np.array([0, 0, 0, 0, 1.895]))
+    jog.begin(np.array([0, 0, 0, 0, 1.8999]), 0.5)
+    wish = jog.move(0, "joint", {"wrist_roll": 1.0}, 0.0, 1.0, np.array([0, 0, 0, 0, 1.8999]))
     assert wish.q_rad[4] == 1.9
     assert jog.at_end == ("wrist_roll",)
 

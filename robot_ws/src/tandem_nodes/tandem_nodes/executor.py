@@ -55,9 +55,10 @@ class ExecutorNode(Node):
         if command is None:
             return
         self._commands.publish(joints.from_command(command))
-        if command.source != self._source:
-            self._source = command.source
-            self._sources.publish(String(data=command.source))
+        source = "hold" if command.source == "brake" else command.source
+        if source != self._source:
+            self._source = source
+            self._sources.publish(String(data=source))
 
     def _state(self, message: JointState) -> None:
         self._loop.reading(*joints.reading(message))

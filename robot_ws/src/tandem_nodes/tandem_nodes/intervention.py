@@ -76,7 +76,7 @@ class InterventionNode(Node):
         self._take(wish is not None)
         if wish is not None:
             now_ns, source = time.monotonic_ns(), self._who.source
-            command = JointCommand(now_ns, reading.names, wish.q_rad, None, wish.gripper_open, source)
+            command = JointCommand(now_ns, reading.names, wish.q_rad, wish.dq_rad_s, wish.gripper_open, source)
             self._commands.publish(joints.from_command(command))
 
     def _take(self, acts: bool) -> None:

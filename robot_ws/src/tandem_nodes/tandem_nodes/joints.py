@@ -1,6 +1,6 @@
 """`sensor_msgs/JointState` ↔ readings and commands. The gripper's opening is the last joint, `gripper`.
 
-Commands carry in `header.frame_id` who chose them (policy, human, scripted, hold): joint angles have no frame.
+Commands carry in `header.frame_id` who chose them (`CommandSource`): joint angles have no frame.
 """
 
 from __future__ import annotations
