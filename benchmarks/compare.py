@@ -1,6 +1,6 @@
 """Twin against plant on the bench: 20 episodes replayed, and policies of different strength in both.
 
-    python benchmarks/compare.py OUT [--quick] [--json FILE]
+    python benchmarks/compare.py OUT [--quick] [--json FILE]    # a figure, FILE's name with .png, beside it
 
 The plant stands in for the cell: its servos, delay, masses and friction are its own. The twin's things are measured
 by hand and weighed by the table of materials (no scan: what is compared here is the contact and the servos), and its
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from matplotlib.figure import Figure
 from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -41,6 +42,7 @@ from hardware.ports import JointReading
 from hardware.spatial import Pose
 from twin import compare, compare_report, identify, materials, object_asset, object_tracks, servos
 from twin.compare import CompareTwin, PolicyFile
+from twin.compare_result import Comparison
 from twin.export import mjcf
 from twin.fidelity import PolicyOutcomes
 from twin.identify import IdentifyServos
@@ -49,6 +51,7 @@ from twin.object_tracks import ObjectTracks
 from twin.sim import scene
 from twin.sim.mujoco import MujocoSim
 from twin.sim.protocol import Start
+from vla import intervals
 
 TASK, BLOCK, TRAY = "pick_place", "block", "tray"
 COMMAND_HZ, CHUNK_ROWS, SPREAD = 80.0, 8, 4
@@ -283,6 +286,43 @@ def rollouts(out: Path, bundle: Path, trials: int) -> Path:
     return file
 
 
+def rates(comparison: Comparison) -> list[dict[str, Any]]:
+    """Of each policy: trials, and successes with their Wilson interval on either side."""
+    rows = []
+    for policy in comparison.fidelity.policies if comparison.fidelity is not None else ():
+        row: dict[str, Any] = {"name": policy.name, "trials": len(policy.real)}
+        for side, outcomes in (("plant", policy.real), ("twin", policy.twin)):
+            low, high = intervals.wilson(sum(outcomes), len(outcomes))
+            row[side] = {"rate": float(np.mean(outcomes)), "low": float(low), "high": float(high)}
+        rows.append(row)
+    return rows
+
+
+def draw(file: Path, comparison: Comparison) -> None:
+    """How far tool and block are apart in each episode; success in the twin against success in the plant."""
+    sheet = Figure(figsize=(9, 4), layout="constrained")
+    left, right = sheet.subplots(1, 2)
+    numbers = [row.number for row in comparison.episodes]
+    left.plot(numbers, [row.tool_median_mm for row in comparison.episodes], "o", label="tool, median")
+    left.plot(numbers, [row.tool_worst_mm for row in comparison.episodes], ".", label="tool, worst")
+    things = [(row.number, thing) for row in comparison.episodes for thing in row.things]
+    handled = [(number, thing.handled_median_mm) for number, thing in things if thing.handled_median_mm is not None]
+    left.plot(*zip(*handled, strict=True), "s", label="block while handled, median")
+    left.axhline(compare.THING_LIMIT_MM, color="C2", linestyle=":")
+    left.axhline(compare.TOOL_LIMIT_MM, color="C0", linestyle=":")
+    left.set(yscale="log", xlabel="episode", ylabel="apart, mm (dotted: limits)")
+    left.legend(fontsize="x-small")
+    right.plot([0, 1], [0, 1], linewidth=0.8, color="grey")
+    for row in rates(comparison):
+        x, y = row["twin"], row["plant"]
+        spread = [[[side["rate"] - side["low"]], [side["high"] - side["rate"]]] for side in (x, y)]
+        right.errorbar(x["rate"], y["rate"], xerr=spread[0], yerr=spread[1], fmt="o", capsize=2, label=row["name"])
+    right.set(xlabel="success in the twin", ylabel="success in the plant (bars: Wilson, 95 %)")
+    right.legend(fontsize="x-small")
+    with artefact.staged_file(file) as temporary:
+        sheet.savefig(temporary, dpi=100, format="png")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, nargs="?", default=Path("out/compare"))
@@ -307,11 +347,13 @@ def main() -> int:
     Console().print(compare_report.table(comparison))
     compare_report.write(chosen.out / "report", comparison, replays)
     if chosen.json is not None:
+        draw(chosen.json.with_suffix(".png"), comparison)
         found = {
             "machine": machine.describe(),
             "seconds": round(time.monotonic() - began, 1),
             "before_identification": [gate.model_dump() for gate in before.gates],
             "servos": servos.of(bundle).model_dump(),
+            "policies": rates(comparison),
             "comparison": comparison.model_dump(mode="json"),
         }
         artefact.write_text(chosen.json, json.dumps(found, indent=2) + "\n")

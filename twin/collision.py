@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from numpy import ndarray
+from scipy.spatial import KDTree
 
 from hardware.errors import BadInput
 from twin.mesh import TriangleMesh, open3d
@@ -37,6 +38,8 @@ CONCAVITY, MOST_PIECES = 0.05, 24
 TRIANGLES = 3000
 CRUST_M = 4e-3
 FEWEST_ON_A_SIDE = 8
+PATCH_M = 6e-3
+"""Radius of the patches on which holes are measured: the half of such a patch shows surface, one floater does not."""
 OUTER_SHARE = 0.9
 """So much of a side's crust lies within its outer layer, such as the rim of a lid or the lettering's edge."""
 FOOT_M = 2e-3
@@ -67,6 +70,20 @@ class Fit:
 
     inflation_mm: float
     holes_mm: float
+
+
+@dataclass(frozen=True, eq=False)
+class Crust:
+    """Gaussians that show a surface: how far outside a shape each shows it, its weight, and its side (`_sides`)."""
+
+    points: Float[ndarray, "N 3"]
+    off_m: Float[ndarray, " N"]
+    weights: Float[ndarray, " N"]
+    side: Int[ndarray, " N"]
+
+    def of(self, *sides: int) -> Crust:
+        own = np.isin(self.side, sides)
+        return Crust(self.points[own], self.off_m[own], self.weights[own], self.side[own])
 
 
 def collider(asset: ObjectAsset, surface: TriangleMesh, splat: Splat) -> Collider:
@@ -146,8 +163,10 @@ def hull(points: Float[ndarray, "N 3"]) -> TriangleMesh | None:
 
 
 def shrunk(shape: Collider, splat: Splat) -> Collider:
-    """Without what its pieces stick out of the splat's crust; the foot stays."""
-    excess_m = fit(shape, splat).inflation_mm / 1e3
+    """Without what its pieces stick out of the crust that is near them; the foot stays."""
+    crust = _crust(shape, splat)
+    near = [layers for number in range(5) if (layers := _layers_m(crust.of(number))) is not None]
+    excess_m = max((-densest for densest, _ in near), default=0.0)
     if excess_m < LEAST_SHIFT_M:
         return shape
     foot_m = min(float(np.asarray(mesh.vertices)[:, 2].min()) for mesh in shape.meshes)
@@ -172,9 +191,9 @@ def on_crust(shape: Collider, splat: Splat) -> Collider:
     bench (seed 0) the heights of five boxes came within 0.2 mm of the truth; the outlines' were up to 0.8 mm off.
     """
     (piece,) = shape.pieces
-    off_m, weights, side = _crust(shape, splat)
+    crust = _crust(shape, splat)
     if piece.kind == "box":
-        top, right, left, back, front = (_shift_m(off_m, weights, side == number) for number in range(5))
+        top, right, left, back, front = (_shift_m(crust.of(number)) for number in range(5))
         x, y, z = piece.half_m
         moved = Convex(
             kind="box",
@@ -182,51 +201,70 @@ def on_crust(shape: Collider, splat: Splat) -> Collider:
             at_m=((right - left) / 2, (back - front) / 2, top / 2),
         )
     else:
-        top, out = _shift_m(off_m, weights, side == 0), _shift_m(off_m, weights, side > 0)
+        top, out = _shift_m(crust.of(0)), _shift_m(crust.of(1, 2, 3, 4))
         radius, z = piece.half_m
         moved = Convex(kind="cylinder", half_m=(radius + out, z + top / 2), at_m=(0.0, 0.0, top / 2))
     return Collider((moved,), (as_mesh(moved),))
 
 
-def _shift_m(off_m: Float[ndarray, " N"], weights: Float[ndarray, " N"], own: Bool[ndarray, " N"]) -> float:
+def _shift_m(side: Crust) -> float:
     """How far outward a face goes; 0 where too little of the crust is its own."""
-    layers = _layers_m(off_m[own], weights[own])
+    layers = _layers_m(side)
     return 0.0 if layers is None else sum(layers) / 2
 
 
-def _layers_m(off_m: Float[ndarray, " N"], weights: Float[ndarray, " N"]) -> tuple[float, float] | None:
-    """(densest, outer) layer of one side's crust, as distances off the shape; None for too few Gaussians."""
-    held = np.abs(off_m) < CRUST_M
+def _layers_m(side: Crust) -> tuple[float, float] | None:
+    """(densest, outer) layer near the shape, as distances off it; None for too few Gaussians."""
+    held = np.abs(side.off_m) < CRUST_M
     if held.sum() < FEWEST_ON_A_SIDE:
         return None
-    densest = _outer_peak(off_m[held], weights[held])
-    return densest, max(densest, _quantile(off_m[held], weights[held], OUTER_SHARE))
+    off_m, weights = side.off_m[held], side.weights[held]
+    densest = _outer_peak(off_m, weights)
+    return densest, max(densest, _quantile(off_m, weights, OUTER_SHARE))
 
 
 def fit(shape: Collider, splat: Splat) -> Fit:
     """On the opaque Gaussians, side by side (top and four flanks): where each side's crust lies off the pieces.
 
-    Inflation is over a side's densest layer; holes are below its outer layer.
+    Inflation is over a side's densest layer, however deep that lies; holes are below its outer layer, and below the
+    surface of any patch of it, however far that is from the pieces.
     """
-    off_m, weights, side = _crust(shape, splat)
-    sides = [_layers_m(off_m[side == number], weights[side == number]) for number in range(5)]
-    found = [layers for layers in sides if layers is not None]
-    if not found:
+    crust = _crust(shape, splat)
+    sides = [crust.of(number) for number in range(5)]
+    depths_m = [-densest for side in sides if (densest := _densest_m(side)) is not None]
+    if not depths_m:
         raise BadInput(
             "no opaque Gaussians on the object's surface: nothing to measure the collision shape against"
         )
-    densest, outer = zip(*found, strict=True)
-    return Fit(inflation_mm=1e3 * max(0.0, -min(densest)), holes_mm=1e3 * max(0.0, *outer, 0.0))
+    outer_m = [layers[1] for side in sides if (layers := _layers_m(side)) is not None]
+    holes_m = max(0.0, _deepest_patch_m(crust), *outer_m)
+    return Fit(inflation_mm=1e3 * max(0.0, *depths_m), holes_mm=1e3 * holes_m)
 
 
-def _crust(shape: Collider, splat: Splat) -> tuple[Float[ndarray, " N"], Float[ndarray, " N"], Int[ndarray, " N"]]:
-    """Of the opaque Gaussians: how far outside the shape each shows the surface, its weight, and its side."""
+def _densest_m(side: Crust) -> float | None:
+    """Its densest layer near the shape; where too little of it is near, of all that the side has."""
+    layers = _layers_m(side)
+    if layers is not None:
+        return layers[0]
+    return _outer_peak(side.off_m, side.weights) if len(side.off_m) >= FEWEST_ON_A_SIDE else None
+
+
+def _deepest_patch_m(crust: Crust) -> float:
+    """The largest median distance outside the shape of the Gaussians round one of them."""
+    outside = crust.points[crust.off_m > 0]
+    around = KDTree(crust.points).query_ball_point(outside, PATCH_M) if len(outside) else ()
+    patches = [patch for patch in around if len(patch) >= FEWEST_ON_A_SIDE]
+    return max((_quantile(crust.off_m[patch], crust.weights[patch], 0.5) for patch in patches), default=0.0)
+
+
+def _crust(shape: Collider, splat: Splat) -> Crust:
+    """The opaque Gaussians, clear of the table at the foot."""
     means = splat.means_m.astype(np.float64)
     foot_m = min(float(np.asarray(mesh.vertices)[:, 2].min()) for mesh in shape.meshes)
     opaque = (splat.opacities > CRUST_OPACITY) & (means[:, 2] > foot_m + 5e-3)
     points, weights = means[opaque], splat.opacities[opaque].astype(np.float64)
     off_m = shape.outside_m(points) + SKIN_SIGMAS * np.minimum(splat.scales_m[opaque].min(1), 1.5e-3)
-    return off_m, weights, _sides(shape, points)
+    return Crust(points, off_m, weights, _sides(shape, points))
 
 
 def _sides(shape: Collider, points: Float[ndarray, "N 3"]) -> Int[ndarray, " N"]:

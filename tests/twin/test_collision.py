@@ -8,7 +8,7 @@ import small_objects as small
 import small_twin
 
 from hardware.errors import BadInput
-from twin import collision, object_surface
+from twin import collision, collision_report, object_surface
 from twin.mesh import open3d
 from twin.object_asset import Convex, ObjectAsset
 
@@ -60,6 +60,32 @@ def test_inflation_and_holes_are_read_side_by_side():
     right = collision.fit(collision.Collider((BOX,), tuple(solid(BOX))), splat)
     assert right.inflation_mm < 0.1
     assert right.holes_mm < 0.4
+
+
+def test_a_missing_piece_is_a_hole_however_deep_it_is():
+    """The last third of the box has no collider: its top and three flanks stick out by up to 20 mm."""
+    splat = centred(small.box(at=(0.0, 0.0), yaw_rad=0.0), 0.05)
+    lacking = Convex(kind="box", half_m=(0.02, 0.02, 0.025), at_m=(-0.01, 0.0, 0.0))
+    fit = collision.fit(collision.Collider((lacking,), tuple(solid(lacking))), splat)
+    assert fit.inflation_mm < 0.1
+    assert fit.holes_mm == pytest.approx(20.0, abs=2.5)
+    assert fit.holes_mm > collision_report.HOLES_LIMIT_MM
+
+
+def test_one_floater_is_no_hole():
+    splat = centred(small.box(at=(0.0, 0.0), yaw_rad=0.0), 0.05)
+    means = splat.means_m.copy()
+    means[0] = (0.0, 0.0, 0.06)
+    fit = collision.fit(collision.Collider((BOX,), tuple(solid(BOX))), dataclasses.replace(splat, means_m=means))
+    assert fit.holes_mm < 0.4
+
+
+def test_a_face_far_outside_the_crust_is_inflation_too():
+    """12 mm too high: no Gaussian of the top is within 4 mm of the face."""
+    splat = centred(small.box(at=(0.0, 0.0), yaw_rad=0.0), 0.05)
+    tall = Convex(kind="box", half_m=(0.03, 0.02, 0.031), at_m=(0.0, 0.0, 0.006))
+    fit = collision.fit(collision.Collider((tall,), tuple(solid(tall))), splat)
+    assert fit.inflation_mm == pytest.approx(12.0 - 0.26, abs=0.4)
 
 
 def centred(splat, height_m):

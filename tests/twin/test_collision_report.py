@@ -58,9 +58,10 @@ def test_what_stands_in_the_robot_is_found(tmp_path):
     assert "penetration with the robot" in failed
 
 
-def test_an_inflated_shape_fails_its_gate_by_name(tmp_path):
+@pytest.mark.parametrize("quality", ["inflation", "holes"])
+def test_a_shape_off_the_splat_fails_its_gate_by_name(tmp_path, quality):
     folder = small_contact.write(tmp_path / "twin")
-    report = changed(folder, "wedge", inflation_mm=2.6)
+    report = changed(folder, "wedge", **{f"{quality}_mm": 4.6})
     (failed,) = [row for row in report.gates if not row.passed]
-    assert failed.name == "collision inflation"
+    assert failed.name == f"collision {quality}"
     assert "'wedge' is the worst" in failed.advice
