@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import small_contact
-from pxr import Usd, UsdGeom, UsdPhysics, UsdVol
+from pxr import Sdf, Usd, UsdGeom, UsdPhysics, UsdVol
 
 from hardware.errors import BadInput
 from twin import object_asset
@@ -20,6 +20,33 @@ def stage(tmp_path_factory):
 
 def test_all_validators_of_usd_accept_it(stage):
     assert usd.validated(stage) == []
+
+
+def test_long_arrays_lie_in_a_binary_layer_beside_it(stage):
+    """The same rule as nvidia's UsdAsciiPerformanceChecker: no array of more than 64 elements in a text file."""
+    root = stage.GetRootLayer()
+    assert list(root.subLayerPaths) == ["./scene_arrays.usdc"]
+    lengths = []
+
+    def note(path):
+        spec = root.GetAttributeAtPath(path) if path.IsPropertyPath() else None
+        if spec is not None and spec.typeName.isArray and spec.default is not None:
+            lengths.append(len(spec.default))
+
+    root.Traverse(Sdf.Path.absoluteRootPath, note)
+    assert lengths
+    assert max(lengths) <= 64
+    assert Sdf.Layer.FindOrOpen(root.ComputeAbsolutePath("scene_arrays.usdc")).GetFileFormat().formatId == "usdc"
+
+
+def test_without_its_arrays_it_is_refused(tmp_path):
+    folder = small_contact.write(tmp_path / "twin")
+    usd.write(folder, tmp_path / "scene.usda")
+    usd.read_stage(tmp_path / "scene.usda")
+    (tmp_path / "scene_arrays.usdc").rename(tmp_path / "elsewhere.usdc")
+    (tmp_path / "scene.usda").rename(tmp_path / "moved.usda")
+    with pytest.raises(BadInput, match="lacks a layer"):
+        usd.read_stage(tmp_path / "moved.usda")
 
 
 def test_the_stage_is_metric_and_z_up(stage):

@@ -30,7 +30,7 @@ class ExportTwin(Config):
     to: Literal["nerfstudio", "ply", "spz", "mjcf", "usd"]
     """nerfstudio: photos, poses and points, to train on. ply: the Gaussians, a plain 3D Gaussian splatting PLY.
     spz: the same in about a tenth of the size, with a little loss. mjcf: a folder for MuJoCo (objects need
-    `tandem twin contact`). usd: one .usda with bodies, colliders and splats."""
+    `tandem twin contact`). usd: a .usda with bodies and colliders, long arrays in NAME_arrays.usdc beside it."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """A new or empty folder for nerfstudio and mjcf, else a file."""
     min_opacity: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -90,7 +90,10 @@ def to_usd(bundle: Path, output: Path) -> None:
         raise BadInput(f"{output} does not end in .usda", f"-o {output.with_suffix('.usda')}")
     mjcf.write(bundle)
     usd.write(bundle, output)
-    log.info("%.1f MB, valid by all of usd-core's validators → %s", output.stat().st_size / 1e6, output)
+    size_mb = sum(file.stat().st_size for file in (output, usd.arrays_file(output))) / 1e6
+    log.info(
+        "%.1f MB, valid by all of usd-core's validators → %s, and %s", size_mb, output, usd.arrays_file(output)
+    )
 
 
 def solid(splat: Splat, min_opacity: float) -> Splat:

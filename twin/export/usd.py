@@ -1,11 +1,10 @@
 # pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
 # USD's and MuJoCo's compiled modules have incomplete stubs.
-"""A bundle with contact in, one `scene.usda` out: rigid bodies, colliders, materials, articulation, cameras, splats.
+"""A bundle with contact in, `scene.usda` out: rigid bodies, colliders, materials, articulation, cameras, splats.
 
 Metres, kilograms, z up; the stage's world is the bundle's. Splats are `ParticleField3DGaussianSplat` (OpenUSD 26.x).
-Every stage is put through all validators that usd-core ships before it is written. nvidia's own rule set
-(`usd-validation-nvidia` 1.22, which needs an older usd-core and so an environment of its own) was run by hand on a
-small bundle: of its failures one is left, the advice that large arrays load faster from a binary file.
+`scene.usda` is the file to open, and can be read by people; long arrays lie in the binary layer beside it that it
+names, `scene_arrays.usdc`. Every stage is put through all validators that usd-core ships before it is written.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from pxr import Gf, Usd, UsdGeom, UsdPhysics, UsdValidation
+from pxr import Gf, Sdf, Usd, UsdGeom, UsdPhysics, UsdValidation
 
 from hardware import artefact
 from hardware.config import read
@@ -36,20 +35,54 @@ from twin.object_asset import Convex, ObjectAsset, Supports
 from twin.posed_images import PosedImages
 
 MOST_CAMERAS = 8
+LONG_ARRAY = 64
+"""More elements than this are read faster from a binary layer (nvidia's validator has the same limit)."""
 APERTURE_MM = 36.0
 
 
 def write(bundle: Path, file: Path) -> list[str]:
-    """Returns the validators' complaints: none, or `BadInput` is raised and nothing is written."""
+    """Also the arrays' layer beside the file. Returns the validators' complaints: none, or `BadInput` is raised and
+    nothing is written."""
     stage = build(bundle)
     complaints = validated(stage)
     if complaints:
         raise BadInput(
             f"the stage is not valid: {'; '.join(complaints[:5])}", "a defect of the exporter: report it"
         )
+    text = stage.GetRootLayer()
+    binary = without_long_arrays(text)
+    beside = arrays_file(file)
+    text.subLayerPaths.append(f"./{beside.name}")
+    with artefact.staged_file(beside) as temporary:
+        binary.Export(str(temporary), args={"format": "usdc"})
     with artefact.staged_file(file) as temporary:
-        stage.GetRootLayer().Export(str(temporary))
+        text.Export(str(temporary))
     return complaints
+
+
+def arrays_file(file: Path) -> Path:
+    """Where the long arrays of a `.usda` lie."""
+    return file.with_name(f"{file.stem}_arrays.usdc")
+
+
+def without_long_arrays(layer: Sdf.Layer) -> Sdf.Layer:
+    """Takes every attribute whose value is a long array out of the layer; returns the layer that holds them."""
+    found: list[Sdf.Path] = []
+
+    def note(path: Sdf.Path) -> None:
+        spec = layer.GetAttributeAtPath(path) if path.IsPropertyPath() else None
+        if spec is not None and spec.typeName.isArray and len(spec.default or ()) > LONG_ARRAY:
+            found.append(path)
+
+    layer.Traverse(Sdf.Path.absoluteRootPath, note)
+    arrays = Sdf.Layer.CreateAnonymous(".usdc")
+    for path in found:
+        owner = path.GetPrimPath()
+        Sdf.CreatePrimInLayer(arrays, owner)
+        Sdf.CopySpec(layer, path, arrays, path)
+        prim = layer.GetPrimAtPath(owner)
+        prim.RemoveProperty(prim.properties[path.name])
+    return arrays
 
 
 def read_stage(file: Path) -> Usd.Stage:
