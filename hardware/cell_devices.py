@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from hardware.camera_model import CameraModel
 from hardware.config import Config
@@ -144,6 +144,9 @@ class ScriptedPolicy(Config):
     """Steps per chunk."""
     replan_steps: PositiveInt = 8
     """Steps executed before the next chunk is asked for."""
+    aim_error: NonNegativeFloat = 0.0
+    """As a share of a person's: 1 aims wrong at first and corrects, and now and then misses and tries again. What is
+    recorded for a policy to learn from should have such corrections in it."""
 
 
 class ServerPolicy(Config):

@@ -55,6 +55,9 @@ class RecordDemos(Config):
     """no-poses: the object's pose is left out, as from a cell that does not track it."""
     noise_rad: NonNegativeFloat = 0.004
     """Deviation of each target, drawn anew every look, so that no two demonstrations are alike."""
+    aim_error: NonNegativeFloat = 1.0
+    """As a share of a person's: 1 aims wrong at first and corrects, and now and then misses and tries again. A policy
+    learns from it how to get back; 0 shows the one right way only."""
     seed: int = Field(default=0, ge=0)
     json_file: Annotated[Path | None, tyro.conf.arg(name="json")] = None
 
@@ -114,7 +117,14 @@ def demonstrate(
 ) -> tuple[EpisodeLog, bool]:
     """One episode until the task is done and the arm is on its way home, or time is out."""
     plant, limit = world.plants[0], round(world.sheet.time_limit_s * world.rate_hz)
-    demonstrator = Demonstrator(config.world.task, config.world.arm, world.rate_hz, REPLAN_STEPS)
+    demonstrator = Demonstrator(
+        config.world.task,
+        config.world.arm,
+        world.rate_hz,
+        REPLAN_STEPS,
+        config.aim_error,
+        int(rng.integers(2**31)),
+    )
     episode = EpisodeLog(column_names(world, config.poses), (*world.joint_names, GRIPPER), world.rate_hz)
     world.reset([start], [0])
     while len(episode) < limit and not plant.success():

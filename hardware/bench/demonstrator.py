@@ -3,6 +3,8 @@
 It follows a plan in time and looks at every call whether the plan still fits: the object stands where it was planned
 for, or lies in the gripper; the arm is where the plan has it. A plan that lags is shifted in time, one that does not
 fit is made anew from where the arm is. So it goes on after a lost grip, a pushed object, a pause or another's hand.
+Told to aim as a person does, it first comes to a place that is a little wrong, looks again and corrects, and now and
+then closes on nothing and tries again: what is learned from then shows how to get back from an error.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from hardware.errors import BadInput
 from hardware.kinematics import Kinematics, Unreachable, kinematic_model
 from hardware.messages import NANOSECONDS_PER_SECOND, ActionChunk
 from hardware.ports import JointReading
-from hardware.spatial import Pose
+from hardware.spatial import Pose, rotation_from_rotvec
 
 LAG_S = 0.05
 """How far an arm usually is behind what it is asked: delay and servo together."""
@@ -36,6 +38,14 @@ REVISED_M = 0.0015
 """The object lies this much differently in the gripper than planned: the rest is planned again."""
 HIGH_M = 0.05
 """A tip lower than this above its next grip goes up first."""
+NEAR_M = 0.03
+"""How far above the grip the second look is: the jaws are still clear of what they will grip."""
+AIM_M, AIM_RAD = 0.015, 0.2
+"""Deviation of the first aim, in each direction of the table and about the vertical; never more than twice as much."""
+NEAR_SHARE = 0.35
+"""Of it that is left at the second look."""
+MISS_CHANCE, MISS_M = 0.2, (0.028, 0.038)
+"""How often the first try of an episode closes on nothing, and how far beside the object, across the jaws."""
 
 
 class Demonstrator:
@@ -43,7 +53,16 @@ class Demonstrator:
 
     source = "scripted"
 
-    def __init__(self, task: str, arm: ArmName, rate_hz: float = 20.0, horizon: int = 32) -> None:
+    def __init__(
+        self,
+        task: str,
+        arm: ArmName,
+        rate_hz: float = 20.0,
+        horizon: int = 32,
+        aim_error: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        """`aim_error` is a share of a person's: 0 is exact, 1 errs as `AIM_M`, `AIM_RAD` and `MISS_CHANCE` say."""
         if task not in SCRIPTS:
             raise BadInput(f"no script for the task '{task}'; have: {', '.join(SCRIPTS)}")
         self.arm = ARMS[arm]
@@ -55,6 +74,7 @@ class Demonstrator:
         self._start_ns = 0
         self._planned_for: Pose | None = None
         self._T_tip_obj: Pose | None = None
+        self._aim_error, self._rng, self._tries = aim_error, np.random.default_rng(seed), 0
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -62,8 +82,8 @@ class Demonstrator:
         return (*self.arm.joints, "gripper")
 
     def forget(self) -> None:
-        """The next chunk starts from a new plan."""
-        self._plan = None
+        """The next chunk starts from a new plan, as a new episode's first try."""
+        self._plan, self._tries = None, 0
 
     def chunk(self, observation_ns: int, reading: JointReading, gripper_open: float, truth: Truth) -> ActionChunk:
         """The next `horizon` joint positions and openings after that observation."""
@@ -161,10 +181,24 @@ class Demonstrator:
 
     def _reach_plan(self, q_rad: Float[ndarray, " J"], opening: float, truth: Truth) -> Plan:
         """To whichever grip needs the least turning; then on as if the grip will be as planned."""
+        self._tries += 1
         for grip in self._nearest_first(q_rad, truth):
-            with contextlib.suppress(Unreachable):
-                return self._planner.plan(q_rad, opening, self._grip_steps(q_rad, grip))
+            for looks in (self._looks(grip), (grip, grip, grip)):
+                with contextlib.suppress(Unreachable):
+                    return self._planner.plan(q_rad, opening, self._grip_steps(q_rad, *looks))
         return self._planner.plan(q_rad, opening, [self._home()])
+
+    def _looks(self, grip: Pose) -> tuple[Pose, Pose, Pose]:
+        """Where the grip is taken to be at the first look, at the second, and when the jaws close."""
+        if self._aim_error == 0:
+            return grip, grip, grip
+        if self._tries == 1 and self._rng.random() < MISS_CHANCE * min(1.0, self._aim_error):
+            beside = float(self._rng.choice([-1, 1]) * self._rng.uniform(*MISS_M))
+            missed = _moved(grip, np.array([0.0, beside]), 0.0)
+            return missed, missed, missed
+        errors = [self._aim_error * self._rng.normal(size=3).clip(-2, 2) for _ in range(2)]
+        first, second = ((error[:2] * AIM_M, float(error[2]) * AIM_RAD) for error in errors)
+        return _moved(grip, *first), _moved(grip, NEAR_SHARE * second[0], NEAR_SHARE * second[1]), grip
 
     def _nearest_first(self, q_rad: Float[ndarray, " J"], truth: Truth) -> list[Pose]:
         turns: list[tuple[float, Pose]] = []
@@ -173,12 +207,14 @@ class Demonstrator:
                 turns.append((float(np.abs(self._planner.reach(grip, q_rad) - q_rad).max()), grip))
         return [grip for _, grip in sorted(turns, key=lambda pair: pair[0])]
 
-    def _grip_steps(self, q_rad: Float[ndarray, " J"], grip: Pose) -> list[Step]:
+    def _grip_steps(self, q_rad: Float[ndarray, " J"], first: Pose, second: Pose, grip: Pose) -> list[Step]:
         wide = self.arm.approach_open
-        first = [] if self._is_high(q_rad, grip) else [self._up(q_rad, "reach", wide)]
+        before = [] if self._is_high(q_rad, grip) else [self._up(q_rad, "reach", wide)]
+        again = [] if second is grip else [Step("reach", raised(second, NEAR_M), wide, "straight", 0.7)]
         return [
-            *first,
-            Step("reach", raised(grip, ABOVE_M), wide),
+            *before,
+            Step("reach", raised(first, ABOVE_M), wide),
+            *again,
             Step("reach", grip, wide, "straight", 0.7, 0.1),
             Step("close", None, 0.0, wait_s=0.15),
             Step("hold", raised(grip, ABOVE_M), 0.0, "straight", 0.7),
@@ -227,6 +263,12 @@ class Demonstrator:
 
     def _home_steps(self, q_rad: Float[ndarray, " J"], opening: float) -> list[Step]:
         return [Step("release", None, self.arm.approach_open), self._home()]
+
+
+def _moved(grip: Pose, by_m: Float[ndarray, 2], turn_rad: float) -> Pose:
+    """Along the tip's x and y, and turned about its z."""
+    turn = rotation_from_rotvec(np.array([0.0, 0.0, turn_rad]))
+    return grip @ Pose.from_parts(grip.child, grip.child, turn, np.append(by_m, 0.0))
 
 
 def _legs_since_grip(plan: Plan, number: int) -> int:

@@ -201,3 +201,31 @@ def test_a_correction_starts_where_the_arm_is() -> None:
     assert correction is not None
     assert waited_s == pytest.approx(watcher.when.patience_s, abs=0.1)
     assert np.abs(correction.q_rad - plant.reading().q_rad).max() < 0.01
+
+
+def test_told_to_aim_as_a_person_it_errs_corrects_and_still_does_the_task() -> None:
+    """Seed 3's first try misses: the jaws close beside the block, the arm goes up and takes it at the second."""
+    plant, exact = cell("pick_place")
+    person = Demonstrator("pick_place", "so101", aim_error=1.0, seed=3)
+    start = plant.draw_start("id", 4)
+    straight_s, _ = run(plant, exact, start)
+    done_s, sent = run(plant, person, start)
+    assert straight_s is not None
+    assert done_s is not None
+    assert done_s > straight_s + 1
+    closings = np.diff((sent[:, -1] < 0.2).astype(int)) == 1
+    assert closings.sum() == 2
+
+
+def test_the_first_aim_is_off_and_the_grip_is_not() -> None:
+    plant, exact = cell("pick_place")
+    plant.reset(plant.draw_start("id", 5))
+    grip = exact.script.grips(plant.truth())[0]
+    person = Demonstrator("pick_place", "so101", aim_error=1.0, seed=0)
+    looks = [person._looks(grip) for _ in range(200)]
+    first, second, last = (np.array([pose[n].distance_to(grip)[0] for pose in looks]) for n in range(3))
+    assert (last == 0).all()
+    assert 0.012 < np.median(first) < 0.025
+    assert first.max() < 2 * np.sqrt(2) * 0.015 + 1e-9
+    assert second.max() < 0.36 * 2 * np.sqrt(2) * 0.015
+    assert exact._looks(grip) == (grip, grip, grip)

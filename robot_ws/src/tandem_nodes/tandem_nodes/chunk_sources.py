@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from hardware.cell import CellConfig
-from hardware.cell_devices import BenchArm, ServerPolicy
+from hardware.cell_devices import BenchArm, ScriptedPolicy, ServerPolicy
 from hardware.errors import BadInput
 from hardware.messages import ActionChunk, Observation
 from hardware.ports import JointReading
@@ -28,15 +28,17 @@ class ChunkSource(Protocol):
 class ScriptedSource:
     """The bench's demonstrator, which is told the truth. On a faster clock it plans in the cell's own time."""
 
-    def __init__(self, cell: CellConfig) -> None:
+    def __init__(self, cell: CellConfig, policy: ScriptedPolicy) -> None:
         from hardware.bench.demonstrator import Demonstrator
         from hardware.bench.link import PlantLink
 
         if cell.bench is None or not isinstance(cell.arm, BenchArm):
             raise BadInput("policy 'scripted' reads the truth, which only the bench has")
         self._speed = cell.bench.speed
-        rate_hz = cell.policy.rate_hz / self._speed
-        self._demonstrator = Demonstrator(cell.bench.task, cell.arm.model, rate_hz, cell.policy.horizon)
+        rate_hz = policy.rate_hz / self._speed
+        self._demonstrator = Demonstrator(
+            cell.bench.task, cell.arm.model, rate_hz, policy.horizon, policy.aim_error, cell.bench.seed
+        )
         self._link = PlantLink(cell.plant_name)
 
     def begin(self) -> None:
@@ -83,4 +85,6 @@ class ServerSource:
 def choose(cell: CellConfig) -> ChunkSource:
     if isinstance(cell.policy, ServerPolicy):
         return ServerSource(cell, cell.policy)
-    return ScriptedSource(cell)
+    if isinstance(cell.policy, ScriptedPolicy):
+        return ScriptedSource(cell, cell.policy)
+    raise BadInput("the cell has no policy to ask: a person drives it alone")
