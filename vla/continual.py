@@ -14,7 +14,7 @@ from numpy import ndarray
 
 from hardware import artefact
 from hardware.errors import BadInput
-from vla import continual_report, outcomes, rft, sft
+from vla import continual_report, outcomes, policy_file, rft, sft
 from vla.continual_config import LearnContinually
 from vla.continual_scores import intervals, scores
 from vla.continued import policy_folder
@@ -22,6 +22,7 @@ from vla.demonstrations import Demonstrations
 from vla.joined import Joined, Part
 from vla.open_loop_evaluator import OpenLoopEvaluator
 from vla.outcomes import Evaluator
+from vla.process_rewards import gripper_columns
 from vla.rft_config import ReinforcePolicy
 from vla.run_folder import POLICY, REPORT, WORK, git_hash, require_output, write_run
 from vla.sft_config import TrainPolicy
@@ -77,6 +78,7 @@ def evaluator_of(config: LearnContinually, datasets: Sequence[Demonstrations]) -
 def run(config: LearnContinually, datasets: Sequence[Demonstrations], evaluator: Evaluator) -> Measured:
     """All stages. One whose evaluation is there is not run again."""
     require_output(config)
+    require_usable(config, datasets)
     write_run(config, None)
     names = tuple(dataset.name for dataset in datasets)
     base, later = len(config.base), len(config.then)
@@ -94,6 +96,20 @@ def run(config: LearnContinually, datasets: Sequence[Demonstrations], evaluator:
         trials[stage, : len(known)] = [found[name].trials for name in known]
         write_scores(config.output / SCORES, Measured(names, learned_at, successes, trials), stage)
     return Measured(names, learned_at, successes, trials)
+
+
+def require_usable(config: LearnContinually, datasets: Sequence[Demonstrations]) -> None:
+    """Every stage's demonstrations are there and fit, before the first one learns for an hour."""
+    stages = [material(config, datasets, stage) for stage in range(len(config.then) + 1)]
+    if config.base_policy is None:
+        teaching = supervised_config(config, 0, None, config.output)
+        interface, source = sft.interface_of(teaching, stages[:1]), "the base"
+    else:
+        interface = policy_file.read_config(policy_folder(config.base_policy)).interface
+        source = str(config.base_policy)
+    for stage in stages:
+        rft.require_usable(interface, [stage], source)
+    gripper_columns(interface.action_names, config.gripper)
 
 
 def taught(

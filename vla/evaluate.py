@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import shlex
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,6 +23,7 @@ from hardware import artefact
 from hardware.config import Config
 from hardware.errors import BadInput
 from hardware.progress import progress
+from vla import policy_file
 from vla.adapters import folder as folders
 from vla.environments import environment, peer
 from vla.intervals import wilson
@@ -40,7 +42,7 @@ class EvaluatePolicy(Config):
     policy: tyro.conf.Positional[Path]
     """A folder of `tandem vla sft`, or a LeRobot checkpoint."""
     env: str = "bench"
-    """bench, metaworld, or module:function of an environment of your own."""
+    """bench, metaworld, libero, or module:function of an environment of your own."""
     peer_command: str | None = None
     """In place of --env: a program that asks the policy itself; it is given --port, --json, --trials and --tasks."""
     tasks: tuple[str, ...] = ()
@@ -99,10 +101,18 @@ def in_process(
 
 def by_peer(config: EvaluatePolicy, policy: Policy, file: Path) -> Outcomes:
     """The program keeps its own file, beside ours, to go on with."""
-    command = config.peer_command.split() if config.peer_command is not None else peer.command_of(config.env)
+    command = words(config.peer_command) if config.peer_command is not None else peer.command_of(config.env)
     kept = file.with_suffix(".peer.json")
     peer.run(command, ServedTandem(policy), config.policy, kept, config.tasks, config.trials)
     return parsed(kept)
+
+
+def words(command: str) -> list[str]:
+    """As a shell splits them."""
+    try:
+        return shlex.split(command)
+    except ValueError as error:
+        raise BadInput(f"'{command}' is no command: {error}", "close its quotation marks") from error
 
 
 def chosen(wanted: tuple[str, ...], have: tuple[str, ...]) -> tuple[str, ...]:
@@ -116,7 +126,7 @@ def chosen(wanted: tuple[str, ...], have: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def identity(config: EvaluatePolicy) -> dict[str, object]:
-    """What a result belongs to: weights, not their path; environment; seed."""
+    """What a result belongs to: weights and settings, not their path; environment; seed."""
     weights = config.policy / "model.safetensors"
     if not weights.exists():
         raise BadInput(
@@ -124,8 +134,11 @@ def identity(config: EvaluatePolicy) -> dict[str, object]:
             "name the folder `policy` in what sft wrote: RUN/policy",
         )
     with weights.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return {"weights": digest, "env": config.peer_command or config.env, "seed": config.seed}
+        digest = hashlib.file_digest(stream, "sha256")
+    for settings in (policy_file.CONFIG, "config.json"):
+        if (config.policy / settings).exists():
+            digest.update((config.policy / settings).read_bytes())
+    return {"policy": digest.hexdigest(), "env": config.peer_command or config.env, "seed": config.seed}
 
 
 def read(file: Path, about: dict[str, object]) -> Outcomes:

@@ -8,10 +8,8 @@ the backbone gains. What acts on the robot stays what acted before, unless `voic
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import logging
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -22,15 +20,15 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from hardware.errors import BadInput
-from hardware.progress import progress
 from vla import grpo, rft_samples, training_state
-from vla.optimisation import adamw, halved, learning_rate, set_rate
+from vla.optimisation import adamw, learning_rate, set_rate
 from vla.policy import Batch, TokenPolicy
 from vla.rft_config import ReinforcePolicy
 from vla.rft_held_out import Standing, standing
 from vla.rft_samples import Judge, Rollout
 from vla.run_folder import POLICY, TENSORBOARD
-from vla.sft_training import Diverged, Material
+from vla.sft_training import Material
+from vla.training import Diverged, LongRun
 from vla.training_state import Stage
 
 log = logging.getLogger(__name__)
@@ -53,8 +51,10 @@ class RftState(Stage):
     curve: tuple[RftPoint, ...]
 
 
-class Reinforcement:
+class Reinforcement(LongRun):
     """The state of one run. `policy` learns, `reference` stays what it was at the start."""
+
+    doing = "reinforcing"
 
     def __init__[P: TokenPolicy](
         self,
@@ -65,6 +65,8 @@ class Reinforcement:
         save_policy: Callable[[P, Path], None],
     ) -> None:
         """`policy` is an `nn.Module` too. `save_policy` writes its folder."""
+        schedule = config.optimisation
+        super().__init__(config, schedule.steps, config.evaluation.every_steps, schedule.batch)
         self.config, self.material, self.judge = config, material, judge
         self.policy = policy
         self.keep = lambda: save_policy(policy, config.output / POLICY)
@@ -73,7 +75,6 @@ class Reinforcement:
         module(self.reference).requires_grad_(False)
         self.has_side_loss = config.consistency_weight > 0 and isinstance(policy, TwoVoiced)
         self.optimiser = adamw(self.module, config.optimisation)
-        self.step_count, self.seconds, self.batch = 0, 0.0, config.optimisation.batch
         self.curve: list[RftPoint] = []
         self._resume()
         self.board = SummaryWriter(str(config.output / TENSORBOARD), purge_step=self.step_count + 1)
@@ -85,26 +86,17 @@ class Reinforcement:
     # ── learning ────────────────────────────────────────────────────────────────────────────────────────────
 
     def finish(self) -> None:
-        """All steps that are left. On Ctrl-C the state is kept first."""
-        before, began = self.seconds, time.monotonic()
-        saved, steps = began, self.config.optimisation.steps
+        """All steps that are left."""
         if not self.curve and self.evaluate().fcr == 0:
             raise BadInput(
                 "no sampled chunk decodes, so every reward is 0 and there is nothing to prefer",
                 "train the token head first: tandem vla sft, with a token weight above 0",
             )
-        with progress("reinforcing", steps, self.step_count) as advance, self._kept_on_interrupt():
-            while self.step_count < steps:
-                reward = self.step()
-                advance(f"reward {reward:.3f}, held out {self.curve[-1].reward:.3f}")
-                self.seconds = before + time.monotonic() - began
-                if self.step_count % self.config.evaluation.every_steps == 0 or self.step_count == steps:
-                    self.evaluate()
-                if time.monotonic() >= saved + self.config.checkpoint_every_s:
-                    saved = time.monotonic()
-                    self.save()
-        self.save()
+        self.take_steps()
         self.board.close()
+
+    def said(self, number: float) -> str:
+        return f"reward {number:.3f}, held out {self.curve[-1].reward:.3f}"
 
     def step(self) -> float:
         """Samples, scores, and one or more updates; gives the samples' mean reward.
@@ -119,23 +111,18 @@ class Reinforcement:
         return values["reward"]
 
     def _learn(self) -> dict[str, float]:
-        """Halves the count of observations until they fit the device's memory. Memory runs out in the first update or
-        in none: the later ones are of the same size."""
+        """Memory runs out in the first update or in none: the later ones are of the same size."""
         seed = self.config.seed * 1_000_003 + self.step_count
-        while True:
-            try:
-                batch = self.material.draws.draw(self.step_count, self.batch)
-                drawn = rft_samples.rollout(self.policy, self.reference, batch, self.config.grpo, self.judge, seed)
-                values: dict[str, float] = {}
-                for _ in range(self.config.grpo.updates):
-                    values = self._update(batch, drawn, seed)
-                return rft_samples.means([drawn.rewards]) | values
-            except torch.OutOfMemoryError:
-                self.optimiser.zero_grad()
-                self.batch = halved(self.batch)
-                log.warning("out of GPU memory: from here on the batch is %d", self.batch)
-                if torch.cuda.is_available():
-                    torch.cuda.empty_cache()
+
+        def updates(count: int) -> dict[str, float]:
+            batch = self.material.draws.draw(self.step_count, count)
+            drawn = rft_samples.rollout(self.policy, self.reference, batch, self.config.grpo, self.judge, seed)
+            values: dict[str, float] = {}
+            for _ in range(self.config.grpo.updates):
+                values = self._update(batch, drawn, seed)
+            return rft_samples.means([drawn.rewards]) | values
+
+        return self.fitting(updates, self.optimiser.zero_grad)
 
     def _update(self, batch: Batch, drawn: Rollout, seed: int) -> dict[str, float]:
         settings, samples = self.config.grpo, drawn.samples
@@ -194,10 +181,6 @@ class Reinforcement:
 
     # ── going on after a stop ───────────────────────────────────────────────────────────────────────────────
 
-    @property
-    def file(self) -> Path:
-        return self.config.output / "work" / training_state.NAME
-
     def save(self) -> None:
         state = RftState(
             run=self.material.key,
@@ -223,14 +206,6 @@ class Reinforcement:
                 parameter.copy_(put[name])
         training_state.restore_moments(self.optimiser, training_state.part(tensors, "optimiser."))
         log.info("reinforcing goes on from step %d of %d", self.step_count, self.config.optimisation.steps)
-
-    @contextlib.contextmanager
-    def _kept_on_interrupt(self):
-        try:
-            yield
-        except KeyboardInterrupt:
-            self.save()
-            raise
 
 
 def trained(policy: nn.Module) -> dict[str, Tensor]:

@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import torch
 from accelerate import Accelerator
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from hardware.errors import TandemError
-from hardware.progress import progress
 from vla import held_out, policy_file, training_state
 from vla.held_out import Score
-from vla.optimisation import Learner, adamw, average, halved, learning_rate, set_rate
+from vla.optimisation import Learner, adamw, average, learning_rate, set_rate
 from vla.run_folder import POLICY, TENSORBOARD
 from vla.sft_config import TrainPolicy
 from vla.tandem_vla import TandemVLA
+from vla.training import Diverged, LongRun
 from vla.training_state import Point, RunState
 from vla.windows import Draws, Windows
 
 log = logging.getLogger(__name__)
-
-
-class Diverged(TandemError):
-    """The loss is no longer finite."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,18 +35,21 @@ class Material:
     """Identity of config and data: a checkpoint of another run is not taken."""
 
 
-class Training:
+class Training(LongRun):
     """The state of one run. `policy` is what learns, `averaged` what is evaluated and kept."""
+
+    doing = "training"
 
     def __init__(
         self, config: TrainPolicy, policy: TandemVLA, material: Material, accelerator: Accelerator
     ) -> None:
+        schedule = config.optimisation
+        super().__init__(config, schedule.steps, config.evaluation.every_steps, schedule.batch)
         self.config, self.material, self.accelerator = config, material, accelerator
         self.policy = policy.to(accelerator.device)
         self.averaged = copy.deepcopy(self.policy).eval().requires_grad_(False)
         self.optimiser = adamw(self.policy, config.optimisation)
         self.learner, self.prepared_optimiser = accelerator.prepare(Learner(self.policy), self.optimiser)
-        self.step_count, self.seconds, self.batch = 0, 0.0, config.optimisation.batch
         self.train_losses: list[float] = []
         self.curve: list[Point] = []
         self._resume()
@@ -64,25 +58,15 @@ class Training:
     # ── learning ────────────────────────────────────────────────────────────────────────────────────────────
 
     def finish(self) -> None:
-        """All steps that are left, or until nothing gets better. On Ctrl-C the state is kept first."""
-        before, began = self.seconds, time.monotonic()
-        saved = began
-        steps = self.config.optimisation.steps
-        with progress("training", steps, self.step_count) as advance, self._kept_on_interrupt():
-            while self.step_count < steps and not self.stalled:
-                loss = self.step()
-                advance(f"loss {loss:.3f}, open loop {self.best:.4f}" if self.curve else f"loss {loss:.3f}")
-                self.seconds = before + time.monotonic() - began
-                if self.step_count % self.config.evaluation.every_steps == 0 or self.step_count == steps:
-                    self.evaluate()
-                if time.monotonic() >= saved + self.config.checkpoint_every_s:
-                    saved = time.monotonic()
-                    self.save()
-        self.save()
+        """All steps that are left, or until nothing gets better."""
+        self.take_steps()
         if self.board:
             self.board.close()
-        if self.stalled and self.step_count < steps:
+        if self.stalled and self.step_count < self.steps:
             log.info("stopped at step %d: %d evaluations without a better one", self.step_count, self._since_best())
+
+    def said(self, number: float) -> str:
+        return f"loss {number:.3f}, open loop {self.best:.4f}" if self.curve else f"loss {number:.3f}"
 
     def step(self) -> float:
         """One update. The draw and the noise are functions of the step, so a resumed run goes on exactly."""
@@ -101,21 +85,16 @@ class Training:
         return loss
 
     def _loss_and_gradients(self) -> float:
-        """Halves the batch until it fits the device's memory."""
         process = self.accelerator.process_index
-        while True:
-            try:
-                batch = self.material.draws.draw(self.step_count, self.batch, process)
-                with self.accelerator.autocast():
-                    loss = self.learner(batch, self.config.seed * 1_000_003 + self.step_count)
-                self.accelerator.backward(loss)
-                return float(loss.detach())
-            except torch.OutOfMemoryError:
-                self.prepared_optimiser.zero_grad()
-                self.batch = halved(self.batch)
-                log.warning("out of GPU memory: from here on the batch is %d", self.batch)
-                if torch.cuda.is_available():
-                    torch.cuda.empty_cache()
+
+        def update(batch_size: int) -> float:
+            batch = self.material.draws.draw(self.step_count, batch_size, process)
+            with self.accelerator.autocast():
+                loss = self.learner(batch, self.config.seed * 1_000_003 + self.step_count)
+            self.accelerator.backward(loss)
+            return float(loss.detach())
+
+        return self.fitting(update, self.prepared_optimiser.zero_grad)
 
     # ── measuring ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -178,10 +157,6 @@ class Training:
 
     # ── going on after a stop ───────────────────────────────────────────────────────────────────────────────
 
-    @property
-    def file(self) -> Path:
-        return self.config.output / "work" / training_state.NAME
-
     def save(self) -> None:
         if not self.accelerator.is_main_process:
             return
@@ -215,11 +190,3 @@ class Training:
         return lambda prefix, policy: policy_file.restore(
             policy, training_state.part(tensors, prefix), str(self.file)
         )
-
-    @contextlib.contextmanager
-    def _kept_on_interrupt(self):
-        try:
-            yield
-        except KeyboardInterrupt:
-            self.save()
-            raise

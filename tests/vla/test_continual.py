@@ -7,6 +7,7 @@ import dot_task
 import numpy as np
 import pytest
 import small_policy
+from dot_task import LAYOUT
 
 from hardware.errors import BadInput, TandemError
 from vla import continual, outcomes, policy_file
@@ -153,6 +154,17 @@ def test_open_loop_counts_episodes_that_no_stage_learned_from(taught: Path, tmp_
 def test_what_cannot_be_learned_or_measured_is_refused(tmp_path) -> None:
     with pytest.raises(BadInput, match="'red' has 4 episodes, 9 are needed"):
         continual.run(config(tmp_path / "a", base_demos=9), datasets(), Fading())
+    slow = [*datasets()[:3], ArrayDemonstrations("white", LAYOUT.but(rate_hz=20.0), datasets()[3].episodes)]
+    wrong = {
+        "no action 'thumb'": (datasets(), {"gripper": ("x", "thumb")}),
+        "20\\.0": (slow, {}),
+        "longer than any episode": (datasets(), {"sft": config(tmp_path).sft.but(horizon_steps=99)}),
+        "holds no TandemVLA policy": (datasets(), {"base_policy": tmp_path / "none"}),
+    }
+    for said, (tasks, changes) in wrong.items():
+        with pytest.raises(BadInput, match=said):
+            continual.run(config(tmp_path / "a", **changes), tasks, Fading())
+    assert not (tmp_path / "a").exists(), "nothing is begun"
     with pytest.raises(BadInput, match="no episode of red, green is left"):
         continual.evaluator_of(config(tmp_path / "b", base_demos=4), datasets())
     with pytest.raises(ValueError, match="two tasks have the same name"):

@@ -1,6 +1,7 @@
 """Evaluation counts every trial once, goes on where it was stopped, and never mixes two policies."""
 
 import json
+import shlex
 import sys
 from pathlib import Path
 
@@ -75,8 +76,13 @@ def test_a_stopped_evaluation_goes_on(config: EvaluatePolicy, monkeypatch: pytes
 def test_a_file_of_another_policy_or_environment_is_refused(config: EvaluatePolicy, tmp_path: Path) -> None:
     evaluate.run(config)
     policy_file.save_policy(small_policy.policy(seed=9), tmp_path / "q")
-    with pytest.raises(BadInput, match="is of another weights"):
+    with pytest.raises(BadInput, match="is of another policy"):
         evaluate.run(config.but(policy=tmp_path / "q"))
+    voice = policy_file.load_policy(config.policy)
+    voice.config = voice.config.but(voice="tokens")
+    policy_file.save_policy(voice, tmp_path / "r")
+    with pytest.raises(BadInput, match="is of another policy"):
+        evaluate.run(config.but(policy=tmp_path / "r"))
     with pytest.raises(BadInput, match="is of another seed"):
         evaluate.run(config.but(seed=4))
 
@@ -89,6 +95,8 @@ def test_what_is_not_there_is_said_with_the_choices(config: EvaluatePolicy, tmp_
         evaluate.run(config.but(env="moon"))
     with pytest.raises(BadInput, match="cannot import the environment"):
         evaluate.run(config.but(env="no.such.module:open"))
+    with pytest.raises(BadInput, match="is no command: No closing quotation"):
+        evaluate.run(config.but(peer_command="python 'my bench/peer.py"))
     with pytest.raises(BadInput, match="holds no policy"):
         evaluate.run(config.but(policy=tmp_path / "nothing"))
     with pytest.raises(BadInput, match="no camera 'front' on the bench; have: cam_front"):
@@ -123,8 +131,9 @@ given.json.write_text(json.dumps({{"tasks": tasks}}))
 
 
 def test_an_outside_program_asks_over_the_websocket(config: EvaluatePolicy, tmp_path: Path) -> None:
-    script = tmp_path / "peer.py"
+    script = tmp_path / "my bench" / "peer.py"
+    script.parent.mkdir()
     script.write_text(PEER.format(root=str(Path(__file__).parents[2])))
-    evaluate.run(config.but(peer_command=f"{sys.executable} {script}", tasks=("a",), trials=2))
+    evaluate.run(config.but(peer_command=shlex.join([sys.executable, str(script)]), tasks=("a",), trials=2))
     assert config.json_file is not None
     assert json.loads(config.json_file.read_text())["tasks"]["a"]["successes"] == 2

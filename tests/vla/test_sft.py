@@ -2,6 +2,7 @@
 
 import json
 import logging
+import signal
 from pathlib import Path
 
 import dot_task
@@ -11,12 +12,13 @@ import small_policy
 import torch
 
 from hardware.errors import BadInput
-from vla import held_out, optimisation, policy_file, sft
+from vla import held_out, optimisation, policy_file, sft, sft_training
 from vla.optimisation import OutOfMemory
 from vla.policy import Batch, Losses
 from vla.sft_config import Evaluation, Optimisation, TrainPolicy
-from vla.sft_training import Diverged, Training
+from vla.sft_training import Training
 from vla.tandem_vla import TandemVLA
+from vla.training import Diverged
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -118,6 +120,43 @@ def test_a_resumed_run_is_the_unbroken_run_bit_for_bit(tmp_path, unfrozen: bool)
     assert same(again.policy, whole.policy)
     assert same(again.averaged, whole.averaged)
     assert again.curve == whole.curve
+
+
+def test_ctrl_c_ends_a_run_between_two_steps(tmp_path, monkeypatch) -> None:
+    """In the middle of a step the weights are the next step's and the count is not."""
+    whole = start(tmp_path / "whole")
+    whole.finish()
+    broken = start(tmp_path / "broken")
+    before = signal.getsignal(signal.SIGINT)
+    average = sft_training.average
+
+    def interrupted(*arguments: object) -> None:
+        if broken.step_count == 1:
+            signal.raise_signal(signal.SIGINT)
+        average(*arguments)  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(sft_training, "average", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        broken.finish()
+    assert signal.getsignal(signal.SIGINT) is before
+    again = start(tmp_path / "broken")
+    assert again.step_count == 2
+    again.finish()
+    assert same(again.policy, whole.policy)
+    assert same(again.averaged, whole.averaged)
+
+
+def test_the_second_ctrl_c_does_not_wait(tmp_path, monkeypatch) -> None:
+    run = start(tmp_path)
+
+    def impatient(*_: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(sft_training, "average", impatient)
+    with pytest.raises(KeyboardInterrupt):
+        run.finish()
+    assert not run.file.exists()
 
 
 def test_two_runs_of_one_seed_are_the_same_and_of_two_are_not(tmp_path) -> None:
