@@ -1,11 +1,12 @@
 """MetaWorld, pixels and proprioception only: scripted demonstrations → SFT → RFT → success rates, beside LeRobot's ACT.
 
+    uv sync --project benchmarks/envs/metaworld
     python benchmarks/metaworld.py --folder out/metaworld --quick --json result.json
 
-ACT is trained by `lerobot-train` on the same demonstrations for as long as SFT took (its own defaults; a ResNet-18
-without ImageNet weights, since those are a download). Every step is kept in the folder: the same command goes on
-after a stop. `--continual` runs the protocol of six base tasks and four more by `tandem vla continual` instead.
-The benchmark's environment is made by `uv sync --project benchmarks/envs/metaworld`.
+ACT is trained by `lerobot-train` on the same demonstrations until it has had the processor for as long as SFT had (its
+own defaults; a ResNet-18 without ImageNet weights, since those are a download). On a quiet machine that is the same
+wall time; on a busy one it is the fairer of the two. Every step is kept in the folder: the same command goes on after
+a stop. One task after another: `benchmarks/continual.py`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
+import shlex
 import shutil
 import subprocess
 import sys
@@ -20,10 +23,14 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
+from matplotlib.figure import Figure
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks import machine
+from hardware import artefact
+from vla import policy_file
 from vla.intervals import wilson
 
 ROOT = Path(__file__).parents[1]
@@ -40,23 +47,22 @@ TASKS = (
     "pick-place-v3",
     "peg-insert-side-v3",
 )
-"""MetaWorld's MT10; the first six are the base of the continual protocol."""
-BASE = 6
+"""MetaWorld's MT10."""
 HORIZON = 10
+SFT_BATCH, ACT_BATCH = 32, 8
+"""Both programs' own."""
 RATE_HZ, NAMES = 40, (("hand_x", "hand_y", "hand_z", "gripper"), ("hand_dx", "hand_dy", "hand_dz", "gripper"))
 
 
 def main() -> None:
     chosen = flags()
     chosen.folder.mkdir(parents=True, exist_ok=True)
-    if chosen.continual:
-        continual(chosen)
-        return
     dataset = demonstrations(chosen)
-    trained = {"TandemVLA, SFT": sft(chosen, dataset)}
-    trained["TandemVLA, SFT then RFT"] = rft(chosen, trained["TandemVLA, SFT"], dataset)
+    supervised = sft(chosen, dataset)
+    trained = {"SFT, consistency head": supervised, "SFT, token head": speaking(supervised)}
+    trained["SFT then RFT, token head"] = rft(chosen, supervised, dataset)
     for without in ("qacr", "ctar", "fcr") if chosen.ablations else ():
-        trained[f"RFT without {without.upper()}"] = rft(chosen, trained["TandemVLA, SFT"], dataset, without)
+        trained[f"RFT without {without.upper()}"] = rft(chosen, supervised, dataset, without)
     trained["LeRobot ACT, same time"] = act(chosen, dataset)
     results = {name: evaluated(chosen, name, policy) for name, policy in trained.items()}
     report(chosen, results)
@@ -67,22 +73,20 @@ def flags() -> argparse.Namespace:
     arguments.add_argument("--folder", type=Path, default=Path("out/metaworld"))
     arguments.add_argument("--quick", action="store_true", help="two tasks, few demonstrations, short training")
     arguments.add_argument("--json", type=Path)
-    arguments.add_argument(
-        "--tasks", type=int, default=len(TASKS), help="the first N of MT10, in this file's order"
-    )
+    arguments.add_argument("--tasks", nargs="+", default=TASKS, help="any of MetaWorld's; else its MT10")
     arguments.add_argument("--demos", type=int, default=50)
     arguments.add_argument("--trials", type=int, default=50)
     arguments.add_argument("--sft-steps", type=int, default=6000)
     arguments.add_argument("--rft-steps", type=int, default=300)
+    arguments.add_argument("--sft-flags", default="", help='more for `tandem vla sft`: "--architecture.width 96"')
     arguments.add_argument("--ablations", action="store_true", help="also RFT without each of its rewards")
-    arguments.add_argument("--continual", action="store_true")
-    arguments.add_argument("--method", choices=("sft", "rft"), default="rft", help="of --continual")
-    arguments.add_argument("--replay", type=int, default=5, help="of --continual")
+    arguments.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of every training")
     chosen = arguments.parse_args()
     if chosen.quick:
-        chosen.tasks, chosen.demos, chosen.trials = 2, 6, 3
-        chosen.sft_steps, chosen.rft_steps = 60, 3
-    chosen.tasks = TASKS[: chosen.tasks]
+        chosen.tasks, chosen.demos, chosen.trials = ("reach-v3", "drawer-close-v3"), 6, 3
+        chosen.sft_steps, chosen.rft_steps = 40, 2
+        chosen.sft_flags = "--architecture.width 64 --architecture.heads 4 --cached-variants 1"
+    chosen.tasks = tuple(chosen.tasks)
     chosen.folder = chosen.folder.resolve()
     return chosen
 
@@ -163,8 +167,19 @@ def sft(chosen: argparse.Namespace, dataset: Path) -> Path:
     output = chosen.folder / "sft"
     words = [*tandem("vla", "sft"), dataset, "-o", output, *chunk_flags(), "--optimisation.steps", chosen.sft_steps]
     words += ["--evaluation.patience", 0, "--evaluation.every-steps", max(20, chosen.sft_steps // 10)]
-    stage(chosen, "sft", words)
+    words += ["--threads", chosen.threads, "--optimisation.batch", SFT_BATCH]
+    words += shlex.split(chosen.sft_flags)
+    stage(chosen, "sft", words, samples=SFT_BATCH * chosen.sft_steps)
     return output / "policy"
+
+
+def speaking(policy: Path) -> Path:
+    """The same weights, acting by tokens: what RFT starts from."""
+    copy = policy.with_name("policy-tokens")
+    model = policy_file.load_policy(policy)
+    model.config = model.config.but(voice="tokens")
+    policy_file.save_policy(model, copy)
+    return copy
 
 
 def chunk_flags() -> list[object]:
@@ -175,17 +190,17 @@ def rft(chosen: argparse.Namespace, policy: Path, dataset: Path, without: str | 
     name = "rft" if without is None else f"rft-without-{without}"
     output = chosen.folder / name
     words = [*tandem("vla", "rft"), policy, dataset, "-o", output, "--voice", "tokens"]
-    words += ["--optimisation.steps", chosen.rft_steps]
+    words += ["--optimisation.steps", chosen.rft_steps, "--threads", chosen.threads]
     words += [] if without is None else ["--without", without]
     stage(chosen, name, words)
     return output / "policy"
 
 
 def act(chosen: argparse.Namespace, dataset: Path) -> Path:
-    """LeRobot's own defaults, stopped when SFT's wall time is over; its newest checkpoint counts."""
-    output, seconds = chosen.folder / "act", times(chosen)["sft"]
+    """LeRobot's own defaults, stopped when SFT's processor time is over; its newest checkpoint counts."""
+    output, seconds = chosen.folder / "act", taken(chosen)["sft"]["processor_s"]
     last = output / "checkpoints" / "last" / "pretrained_model"
-    if "act" in times(chosen):
+    if "act" in taken(chosen):
         return last
     shutil.rmtree(output, ignore_errors=True)
     settings = {
@@ -198,8 +213,9 @@ def act(chosen: argparse.Namespace, dataset: Path) -> Path:
         "dataset.repo_id": "local/metaworld",
         "dataset.root": dataset,
         "output_dir": output,
+        "batch_size": ACT_BATCH,
         "steps": 1_000_000,
-        "save_freq": 5 if chosen.quick else 100,
+        "save_freq": 5 if chosen.quick else 50,
         "log_freq": 20,
         "num_workers": 0,
         "wandb.enable": "false",
@@ -208,40 +224,35 @@ def act(chosen: argparse.Namespace, dataset: Path) -> Path:
         Path(sys.executable).with_name("lerobot-train"),
         *(f"--{key}={value}" for key, value in settings.items()),
     ]
-    began = time.monotonic()
+    print("── act", flush=True)
+    began, spent = time.monotonic(), 0.0
     with (chosen.folder / "act.log").open("wb") as log:
-        process = subprocess.Popen(list(map(str, words)), stdout=log, stderr=subprocess.STDOUT, env=offline())
+        process = psutil.Popen(
+            list(map(str, words)), stdout=log, stderr=subprocess.STDOUT, env=surroundings(chosen)
+        )
         try:
-            while process.poll() is None and (time.monotonic() - began < seconds or not last.exists()):
+            while process.poll() is None and (spent < seconds or not last.exists()):
+                times = process.cpu_times()
+                spent = times.user + times.system
+                only_newest(output / "checkpoints")
                 time.sleep(1)
-                print(f"ACT trains: {time.monotonic() - began:.0f} of {seconds:.0f} s", end="\r", flush=True)
         finally:
             process.terminate()
             process.wait()
     if not last.exists():
         raise SystemExit(f"lerobot-train left no checkpoint; see {chosen.folder / 'act.log'}")
-    note(chosen, "act", time.monotonic() - began)
+    steps = int(last.parent.resolve().name)
+    note(chosen, "act", {"wall_s": time.monotonic() - began, "processor_s": spent, "samples": ACT_BATCH * steps})
     return last
 
 
-def continual(chosen: argparse.Namespace) -> None:
-    """AUC, FWT and NBT over MetaWorld's own success rates."""
-    shown = experts(chosen, chosen.tasks, chosen.demos)
-    base = len(chosen.tasks) // 2 if chosen.quick else BASE
-    data = [stored(chosen.folder / "tasks" / task, [shown / task], chosen.demos) for task in chosen.tasks]
-    name = f"continual-{chosen.method}-replay{chosen.replay}"
-    evaluator = (
-        f"{sys.executable} {ROOT / 'tandem.py'} vla eval {{policy}} --env metaworld --trials {chosen.trials} "
-        "--tasks {tasks} --json {json}"
-    )
-    words = [*tandem("vla", "continual"), "-o", chosen.folder / name, "--method", chosen.method]
-    words += ["--base", *data[:base], "--then", *data[base:], "--replay", chosen.replay]
-    words += ["--base-demos", chosen.demos, "--demos", max(1, chosen.demos // 5), "--evaluator", evaluator]
-    words += ["--sft.space", "tcp_delta_m_rad", "--sft.horizon-steps", HORIZON]
-    words += ["--base-schedule.steps", chosen.sft_steps, "--stage-schedule.steps", max(20, chosen.sft_steps // 10)]
-    words += ["--rft-schedule.steps", chosen.rft_steps]
-    words += ["--json", chosen.json.resolve()] if chosen.json else []
-    stage(chosen, name, words, again=True)
+def only_newest(checkpoints: Path) -> None:
+    """One of ACT's with its optimiser takes 0.6 GB."""
+    newest = checkpoints / "last"
+    if newest.exists():
+        for folder in checkpoints.iterdir():
+            if folder.name.isdigit() and int(folder.name) < int(newest.resolve().name):
+                shutil.rmtree(folder)
 
 
 # ── measuring ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -265,17 +276,54 @@ def report(chosen: argparse.Namespace, results: dict[str, dict[str, list[int]]])
     for task in chosen.tasks:
         cells = [results[name][task] for name in results]
         print(f"{task:28}" + "".join(f"{rate(*cell):>26}" for cell in cells))
-    totals = {name: [sum(column) for column in zip(*rows.values(), strict=True)] for name, rows in results.items()}
+    totals = {name: summed(rows) for name, rows in results.items()}
     print(f"{'all':28}" + "".join(f"{rate(*total):>26}" for total in totals.values()))
-    print(f"\nseconds: {times(chosen)}")
+    for name, cost in taken(chosen).items():
+        learned = f", {cost['samples'] / cost['processor_s']:.1f} samples/s of it" if "samples" in cost else ""
+        print(f"{name}: {cost['wall_s']:.0f} s, {cost['processor_s']:.0f} s of a processor{learned}")
     if chosen.json:
         content = {
             "machine": machine.describe(),
-            "seconds": times(chosen),
-            "demos": chosen.demos,
+            "tasks": chosen.tasks,
+            "demonstrations": chosen.demos,
+            "sft_steps": chosen.sft_steps,
+            "sft_flags": chosen.sft_flags,
+            "rft_steps": chosen.rft_steps,
+            "threads": chosen.threads,
+            "taken": taken(chosen),
             "results": results,
+            "all": {name: [*total, *map(float, wilson(*total))] for name, total in totals.items()},
         }
-        chosen.json.write_text(json.dumps(content, indent=2), encoding="utf-8")
+        artefact.write_text(chosen.json, json.dumps(content, indent=2) + "\n")
+        figure(results, totals, chosen.json.with_suffix(".png"))
+
+
+def summed(rows: dict[str, list[int]]) -> tuple[int, int]:
+    successes, trials = zip(*rows.values(), strict=True)
+    return sum(successes), sum(trials)
+
+
+def figure(results: dict[str, dict[str, list[int]]], totals: dict[str, tuple[int, int]], file: Path) -> None:
+    """Bars with Wilson's 95 % intervals, a group for each task and one for all."""
+    drawn = Figure(figsize=(9, 3.4), layout="constrained")
+    axis = drawn.subplots()
+    width = 0.8 / len(results)
+    for place, (name, rows) in enumerate(results.items()):
+        cells = [*map(tuple, rows.values()), totals[name]]
+        rates = np.array([successes / trials for successes, trials in cells])
+        bounds = np.array([wilson(*cell) for cell in cells]).T
+        axis.bar(
+            np.arange(len(cells)) + (place - (len(results) - 1) / 2) * width,
+            100 * rates,
+            width,
+            yerr=100 * np.abs(bounds - rates),
+            capsize=2,
+            label=name,
+        )
+    tasks = [*next(iter(results.values())), "all"]
+    axis.set(ylabel="success [%]", ylim=(0, 105), xticks=range(len(tasks)), xticklabels=tasks)
+    axis.legend(fontsize=8)
+    drawn.savefig(file, dpi=110)
 
 
 def rate(successes: int, trials: int) -> str:
@@ -286,35 +334,48 @@ def rate(successes: int, trials: int) -> str:
 # ── steps that are kept ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def stage(chosen: argparse.Namespace, name: str, words: list[object], again: bool = False) -> None:
-    """Runs a command once; `again`: a command that itself knows what it has done already."""
-    if name in times(chosen) and not again:
+def stage(
+    chosen: argparse.Namespace, name: str, words: list[object], again: bool = False, samples: int | None = None
+) -> None:
+    """Runs a command once; `again`: a command that itself knows what it has done already.
+
+    `samples`: windows that it learns from. A step that was stopped and went on is noted with what its last run took.
+    """
+    if name in taken(chosen) and not again:
         return
     print(f"── {name}", flush=True)
-    began = time.monotonic()
-    if subprocess.run(list(map(str, words)), env=offline(), cwd=ROOT).returncode:
+    began, before = time.monotonic(), processor_s()
+    if subprocess.run(list(map(str, words)), env=surroundings(chosen), cwd=ROOT).returncode:
         raise SystemExit(f"{name} failed; the same command goes on from here")
-    if name not in times(chosen):
-        note(chosen, name, time.monotonic() - began)
+    if name not in taken(chosen):
+        cost = {"wall_s": time.monotonic() - began, "processor_s": processor_s() - before}
+        note(chosen, name, cost if samples is None else cost | {"samples": samples})
 
 
-def times(chosen: argparse.Namespace) -> dict[str, float]:
-    """Seconds that each finished step took, in its last run."""
-    file = chosen.folder / "times.json"
+def processor_s() -> float:
+    """Of all programs that this one has started and that have ended."""
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
+
+
+def taken(chosen: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """Seconds and samples of each finished step."""
+    file = chosen.folder / "taken.json"
     return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
 
 
-def note(chosen: argparse.Namespace, name: str, seconds: float) -> None:
-    content = json.dumps(times(chosen) | {name: round(seconds, 1)}, indent=2)
-    (chosen.folder / "times.json").write_text(content, encoding="utf-8")
+def note(chosen: argparse.Namespace, name: str, cost: dict[str, float]) -> None:
+    rounded = {what: round(value, 1) for what, value in cost.items()}
+    artefact.write_text(chosen.folder / "taken.json", json.dumps(taken(chosen) | {name: rounded}, indent=2))
 
 
 def tandem(*words: str) -> list[object]:
     return [sys.executable, ROOT / "tandem.py", *words]
 
 
-def offline() -> dict[str, str]:
-    return os.environ | {"HF_HUB_OFFLINE": "1"}
+def surroundings(chosen: argparse.Namespace) -> dict[str, str]:
+    """Of the programs: no hub, and as many threads for all."""
+    return os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": str(chosen.threads)}
 
 
 if __name__ == "__main__":

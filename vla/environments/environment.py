@@ -41,7 +41,9 @@ def find(name: str) -> OpenEnvironment:
     place = ENVIRONMENTS.get(name, name)
     module, colon, function = place.partition(":")
     if not colon:
-        raise BadInput(f"no environment '{name}'; have: {', '.join(ENVIRONMENTS)}, metaworld, module:function")
+        raise BadInput(
+            f"no environment '{name}'; have: {', '.join(ENVIRONMENTS)}, metaworld, libero, module:function"
+        )
     try:
         return getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError) as error:

@@ -19,7 +19,10 @@ from vla.served import ServedPolicy
 log = logging.getLogger(__name__)
 
 ROOT = Path(__file__).parents[2]
-PEERS = {"metaworld": ("benchmarks/envs/metaworld", "evaluate.py")}
+PEERS = {
+    "metaworld": ("benchmarks/envs/metaworld", "evaluate.py"),
+    "libero": ("benchmarks/envs/libero", "evaluate.py"),
+}
 """Name → the folder of a locked environment, and its client, which takes --port, --json, --trials and --tasks."""
 
 

@@ -68,6 +68,10 @@ class Scene:
         self.env.seed(seed)
         self._full, _ = self.env.reset()
 
+    def start(self, trial: int) -> None:
+        """Of a policy's trial; demonstrations never start so."""
+        self.reset(TRIAL_SEED + trial)
+
     def state(self) -> np.ndarray:
         """The hand's place [m] and how far the gripper is open (0 closed … 1 open)."""
         return self._full[:4].astype(np.float32)
@@ -77,6 +81,9 @@ class Scene:
         self._renderer.update_scene(self.env.data, CAMERA)
         return self._renderer.render()[::-1, ::-1].copy()  # the camera hangs upside down
 
+    def pictures(self) -> dict[str, np.ndarray]:
+        return {"front": self.picture()}
+
     def act(self, action: np.ndarray) -> bool:
         """One action: metres that the hand's target moves, then the gripper, 0 closed … 1 open. True: success."""
         command = np.clip(np.append(action[:3] / METRES, 1 - 2 * action[3]), -1, 1).astype(np.float32)
@@ -85,9 +92,6 @@ class Scene:
             self._full, _, _, _, info = self.env.step(command)
             success = success or bool(info["success"])
         return success
-
-    def steps_left(self) -> int:
-        return (self.env.max_path_length - self.env.curr_path_length) // REPEAT
 
     def expert(self):
         """MetaWorld's scripted expert: a function that gives the action for the present moment."""
