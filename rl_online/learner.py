@@ -168,6 +168,8 @@ class Learner:
         agent, algorithm, stride = self.agent, self.config.algorithm, self.config.demo_stride
         for number in range(len(demonstrations)):
             key = f"{folder.name}/{number}/{agent.shape.embedding}"
+            if self.mixture.demos.has(embedding.stable_id(f"{key}/0")):  # an episode is added whole or not at all
+                continue
             demonstration = demonstrations[number]
             self.mixture.demos.add(
                 embedding.of_demonstration(demonstration, agent.policy, algorithm, source, key, stride)

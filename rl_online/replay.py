@@ -139,6 +139,9 @@ class Replay:
     def __len__(self) -> int:
         return self._stored.rows
 
+    def has(self, row_id: int) -> bool:
+        return row_id in self._ids
+
     def add(self, offered: Transitions) -> int:
         """Appends what is new of it; when this returns, no kill takes it away. Returns how many were new."""
         new = offered.take(self._unknown(offered.id))
