@@ -53,9 +53,10 @@ class Conductor:
     def run_all(self) -> None:
         done = len(announcement.results(self.run))
         while not self.closing.is_set() and (self.episodes == 0 or done < self.episodes):
-            if self.by_person and not self._is_started(done):
+            asked = self._asked(done) if self.by_person else "start"
+            if asked is None:
                 break
-            if (result := self._episode(done)) is not None:
+            if asked == "start" and (result := self._episode(done)) is not None:
                 announcement.add_result(self.run, result)
             done += 1
         self.announce("finished", done)
@@ -87,16 +88,17 @@ class Conductor:
             return None
         return EpisodeResult(episode=episode, success=success, duration_s=lasted_s, began_ns=began_ns)
 
-    def _is_started(self, episode: int) -> bool:
-        """The arm is free to move until a person asks for the next episode; False when the run ends before."""
+    def _asked(self, episode: int) -> Literal["start", "skip"] | None:
+        """The arm is free to move until a person begins the episode or leaves it out; None: the run ends before."""
         self.reach("active")
         self.announce("free", episode)
         self.requests.take()
         while not self.closing.is_set():
-            if self.requests.wait(LOOK_AFTER_ARM_S) == "start":
-                return True
+            asked = self.requests.wait(LOOK_AFTER_ARM_S)
+            if asked in ("start", "skip"):
+                return asked
             self.reach("active")
-        return False
+        return None
 
 
 def _since_s(stamp_ns: int) -> float:

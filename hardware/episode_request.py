@@ -1,4 +1,4 @@
-"""What a person asks of the conductor: begin an episode, or end it with a verdict."""
+"""What a person asks of the conductor: begin an episode, leave its start out, or end it with a verdict."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Literal
 
 from hardware.config import Config
 
-What = Literal["start", "stop", "success", "failure", "discard"]
+What = Literal["start", "skip", "stop", "success", "failure", "discard"]
 VERDICTS: dict[What, bool | None] = {"success": True, "failure": False, "stop": None, "discard": None}
 
 
 class EpisodeRequest(Config):
-    """`stop` keeps the episode without a label; `discard` throws it away."""
+    """`skip` leaves the next start out; `stop` keeps the episode without a label; `discard` throws it away."""
 
     what: What
 

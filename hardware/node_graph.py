@@ -69,6 +69,11 @@ class Occasion:
     """Where the page for the browser is served; None: it is not."""
     guide: Path | None = None
     """Where the page finds which start comes next, and how to draw it."""
+    seeks_object: bool = False
+    """The guide says what its object looks like, so it is looked for."""
+    failure_map: Path | None = None
+    twin: Path | None = None
+    """Shown at the page."""
     is_paced_by_person: bool = False
     """Each episode begins when a person says so, and ends with their verdict."""
 
@@ -100,10 +105,15 @@ def graph(cell: CellConfig, occasion: Occasion) -> tuple[NodeSpec, ...]:
         specs.append(node("policy", tier=4, holds=True))
     if occasion.page is not None:
         specs.append(gui(cell, occasion, occasion.page))
+        if occasion.seeks_object:
+            specs.append(node("reset_guide", tier=4, guide=str(occasion.guide)))
     if occasion.intervention in ("joy", "scripted"):
         specs.append(node("intervention", tier=4, kind=occasion.intervention))
     pace = "person" if occasion.is_paced_by_person else "clock"
-    specs.append(node("conductor", tier=5, run=run, episodes=occasion.episodes, seed=occasion.seed, pace=pace))
+    conductor = node("conductor", tier=5, run=run, episodes=occasion.episodes, seed=occasion.seed, pace=pace)
+    if occasion.guide is not None:
+        conductor.parameters["guide"] = str(occasion.guide)
+    specs.append(conductor)
     return tuple(specs)
 
 
@@ -119,8 +129,9 @@ def gui(cell: CellConfig, occasion: Occasion, page: ServePage) -> NodeSpec:
         values["token_file"] = str(page.token_file)
     if occasion.store is not None:
         values["store"] = str(occasion.store)
-    if occasion.guide is not None:
-        values["guide"] = str(occasion.guide)
+    for name in ("guide", "failure_map", "twin"):
+        if (path := getattr(occasion, name)) is not None:
+            values[name] = str(path)
     return NodeSpec("gui", "gui", PACKAGE, cell.name, values, tier=4)
 
 

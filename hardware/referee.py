@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
+from hardware.bench.tasks.start import TaskStart
 from hardware.cell import CellConfig
 
 
@@ -25,13 +27,15 @@ class Referee(Protocol):
 class PlantReferee:
     """Resets and judges by the simulated plant's truth."""
 
-    def __init__(self, cell: CellConfig) -> None:
+    def __init__(self, cell: CellConfig, starts: Sequence[TaskStart], first_seed: int) -> None:
         from hardware.bench.link import PlantLink
 
         self._link = PlantLink(cell.plant_name)
+        self._starts, self._first_seed = starts, first_seed
 
     def reset(self, seed: int) -> None:
-        self._link.reset(seed=seed)
+        number = seed - self._first_seed
+        self._link.reset(self._starts[number] if number < len(self._starts) else None, seed)
 
     def has_succeeded(self) -> bool | None:
         return self._link.success()
@@ -52,5 +56,6 @@ class NoReferee:
     def close(self) -> None: ...
 
 
-def choose(cell: CellConfig) -> Referee:
-    return NoReferee() if cell.bench is None else PlantReferee(cell)
+def choose(cell: CellConfig, starts: Sequence[TaskStart] = (), first_seed: int = 0) -> Referee:
+    """`starts`: a plan's, which the bench resets to from the first seed on; it draws those beyond by their seeds."""
+    return NoReferee() if cell.bench is None else PlantReferee(cell, starts, first_seed)

@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 POLL_S = 0.2
 GUIDE = "reset_guide.json"
 GUIDED_EPISODES = 100
+FAILURE_MAP = "failure_map.png"
 PAGE = "page.txt"
 """Of the run folder: the page's address."""
 
@@ -58,6 +59,10 @@ class UpCell(Config):
     page: ServePage = ServePage()
     guide: Path | None = None
     """Which starts come next, for the page to draw on the live picture; None: on the bench, those that it resets to."""
+    failure_map: Path | None = None
+    """A picture to show at the page: failure_map.png of `tandem rl mine`, or the folder that holds it."""
+    twin: Path | None = None
+    """The cell's twin, to look at and to draw in at the page."""
     intervention: Literal["none", "joy", "scripted", "page"] | None = None
     """Who may take over; None: the page where there is one. Only one of them can."""
     pace: Literal["clock", "person"] | None = None
@@ -89,6 +94,7 @@ def up(config: UpCell) -> int:
             resolved = resolved.but(bench=resolved.bench.but(socket=Path(sockets) / "plant"))
         artefact.write_model(run / "up.json", config)
         artefact.write_model(run / "cell.json", resolved)
+        guide = guide_file(config, resolved, run)
         occasion = Occasion(
             run / "cell.json",
             run,
@@ -98,7 +104,10 @@ def up(config: UpCell) -> int:
             intervention,
             served(config.serve),
             config.page if config.gui else None,
-            guide_file(config, resolved, run),
+            guide,
+            guide is not None and bool(read(Guide, guide).colours),
+            failure_map(config),
+            twin_folder(config),
             (config.pace or ("person" if intervention == "page" else "clock")) == "person",
         )
         specs = graph(resolved, occasion)
@@ -167,6 +176,23 @@ def guide_file(config: UpCell, cell: CellConfig, run: Path) -> Path | None:
     made = reset_guide.guide(plant, config.seed, config.episodes or GUIDED_EPISODES)
     artefact.write_model(run / GUIDE, made)
     return run / GUIDE
+
+
+def failure_map(config: UpCell) -> Path | None:
+    """Raises `BadInput` where there is no such picture."""
+    if config.failure_map is None:
+        return None
+    file = config.failure_map / FAILURE_MAP if config.failure_map.is_dir() else config.failure_map
+    if not file.is_file() or file.suffix != ".png":
+        raise BadInput(f"there is no picture {file}", f"{FAILURE_MAP}, as `tandem rl mine` writes it")
+    return file.resolve()
+
+
+def twin_folder(config: UpCell) -> Path | None:
+    """Raises `BadInput` where there is no twin."""
+    if config.twin is not None and not (config.twin / "twin.json").is_file():
+        raise BadInput(f"{config.twin} holds no twin", "the folder that `tandem twin build` made")
+    return None if config.twin is None else config.twin.resolve()
 
 
 def served(serve: str | None) -> tuple[str, ...]:

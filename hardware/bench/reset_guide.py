@@ -10,11 +10,14 @@ import numpy as np
 from hardware.bench import workcell
 from hardware.bench.live_camera import camera_model
 from hardware.bench.plant_config import PlantConfig
+from hardware.bench.props import Prop
 from hardware.bench.scene import TABLE_Z_M
 from hardware.page.ghost import Guide
 from hardware.spatial import Pose
 
 CAMERA = "cam_front"
+SAMPLES = 12
+"""Along each side of a picture."""
 OPTICAL = np.diag([1.0, -1.0, -1.0])
 """MuJoCo's camera looks along −z with y up."""
 
@@ -35,7 +38,17 @@ def guide(config: PlantConfig, seed: int, episodes: int) -> Guide:
         intrinsics=camera_model(CAMERA, config.cameras[CAMERA]),
         T_base_cam=tuple(tuple(row) for row in front_camera(cell).matrix.tolist()),
         starts=tuple(starts),
+        colours=colours(thing),
     )
+
+
+def colours(thing: Prop) -> tuple[tuple[int, int, int], ...]:
+    """Samples of its surfaces' pictures, in even steps; the cell's light is not in them."""
+    found = []
+    for part in thing.parts:
+        step = max(1, min(part.picture.shape[:2]) // SAMPLES)
+        found += part.picture[::step, ::step].reshape(-1, 3).tolist()
+    return tuple((red, green, blue) for red, green, blue in found)
 
 
 def front_camera(cell: workcell.Workcell) -> Pose:

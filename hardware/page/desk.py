@@ -16,13 +16,17 @@ from numpy import ndarray
 
 from hardware.announcement import Announcement
 from hardware.arm_loop import JointCommand
+from hardware.bench.tasks.start import TaskStart
 from hardware.cell import CellConfig
+from hardware.episode_request import What
 from hardware.messages import NANOSECONDS_PER_SECOND
 from hardware.page import wire
 from hardware.page.dead_man import DeadMan, DeadManConfig, Pulses
-from hardware.page.ghost import Guide
+from hardware.page.ghost import Guide, Remaining
 from hardware.page.jog import Jog, JogConfig, ToolKinematics
+from hardware.page.resets import How, Reset, ResetLog
 from hardware.page.seat import Seat
+from hardware.page.trail import Trail
 from hardware.ports import JointReading
 from hardware.spatial import Pose
 
@@ -31,6 +35,8 @@ SETTLE_S = 0.3
 GUIDED = ("free", "resetting")
 """Stages in which a person puts things in place."""
 FRESH_S = 0.5
+FOUND_S, SCORE_S = 3.0, 2.0
+"""What vision and the classifier said longer ago is not shown any more."""
 HOLDER_SILENT_S = 3.0
 """A holder whose page says nothing for so long has lost the seat to whoever asks."""
 
@@ -45,7 +51,7 @@ class Robot(Protocol):
 
     def emergency_stop(self, active: bool) -> None: ...
 
-    def ask_episode(self, what: Literal["start", "stop", "success", "failure", "discard"]) -> None: ...
+    def ask_episode(self, what: What) -> None: ...
 
 
 @runtime_checkable
@@ -82,6 +88,7 @@ class Desk:
         *,
         can_drive: bool = True,
         guide: Guide | None = None,
+        resets: ResetLog | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
         dead_man: DeadManConfig | None = None,
         jog: JogConfig | None = None,
@@ -91,7 +98,12 @@ class Desk:
         self.seat = Seat()
         self.visitors: dict[int, Visitor] = {}
         self.reading: tuple[JointReading, float | None] | None = None
-        self.sent: JointCommand | None = None
+        self.trail = Trail()
+        self.resets = resets or ResetLog()
+        self.score: tuple[int, float] | None = None
+        """When a reward classifier last said how likely success is, and what."""
+        self.found: tuple[int, TaskStart] | None = None
+        """When and where vision last found the object of the guide."""
         self.source = "hold"
         self.stopped = False
         self.announcement = Announcement()
@@ -101,6 +113,7 @@ class Desk:
         self._robot, self._kinematics, self._clock = robot, kinematics, clock
         self._guide = guide
         self._ghost: tuple[int, dict[str, object] | None] = -1, None
+        self._sent: JointCommand | None = None
         self._dead_man = dead_man or DeadManConfig()
         joints = cell.limits.joints
         lower, upper = np.array([one.lower_rad for one in joints]), np.array([one.upper_rad for one in joints])
@@ -109,7 +122,17 @@ class Desk:
         self._seen = (self.announcement, self.stopped)
         self._visits = 0
 
-    # Reports, from any thread: `reading`, `sent`, `source`, `stopped`, `announcement` are replaced as they come
+    # Reports, from any thread: `reading`, `source`, `stopped`, `announcement`, … are replaced as they come
+
+    @property
+    def sent(self) -> JointCommand | None:
+        """What the arm was really sent last."""
+        return self._sent
+
+    @sent.setter
+    def sent(self, command: JointCommand) -> None:
+        self._sent = command
+        self.trail.add(command.stamp_ns, command.q_rad, command.gripper_open)
 
     def diagnosed(self, name: str, is_well: bool, text: str, values: dict[str, str]) -> None:
         self.diagnoses[name] = Diagnosis(self._clock(), is_well, text, values)
@@ -147,7 +170,7 @@ class Desk:
             case wire.GiveBack() if holds and self.in_charge:
                 self._lose_charge()
             case wire.AskEpisode() if holds:
-                self._robot.ask_episode(said.what)
+                self._ask_episode(said.what)
 
     def take_over(self) -> bool:
         """At the commanded state; False when the arm may not move now. What is held already moves nothing."""
@@ -187,9 +210,15 @@ class Desk:
             "trips_ms": {n: _ms(v.dead_man.trip_s) for n, v in self.visitors.items()},
             "episode": {"stage": said.stage, "number": said.episode, "since_s": _age_s(now_ns, said.since_ns)},
             "processes": self._processes(now_ns),
+            "undo_s": round(self.trail.seconds, 1),
+            "score": self._score(now_ns),
         }
-        if self._guide is not None and said.stage in GUIDED:
-            pulse["ghost"] = self._ghost_of(said.episode, self._guide)
+        if self._guide is not None:
+            pulse["plan"] = {"total": len(self._guide.starts), **self.resets.counts()}
+            if said.stage in GUIDED:
+                pulse["ghost"] = self._ghost_of(said.episode, self._guide)
+                left = self._remaining(now_ns)
+                pulse["left"] = None if left is None else left.model_dump()
         if reading is not None:
             joints, gripper_open = reading
             pulse |= {
@@ -207,6 +236,45 @@ class Desk:
             ghost = guide.ghost(episode)
             self._ghost = episode, None if ghost is None else ghost.model_dump()
         return self._ghost[1]
+
+    def _remaining(self, now_ns: int) -> Remaining | None:
+        """None: the object is not seen, or nothing is asked for."""
+        if self._guide is None or self.found is None or self.announcement.episode >= len(self._guide.starts):
+            return None
+        stamp_ns, start = self.found
+        return (
+            None if _age_s(now_ns, stamp_ns) > FOUND_S else self._guide.remaining(self.announcement.episode, start)
+        )
+
+    def _score(self, now_ns: int) -> float | None:
+        """None: no classifier, or it says nothing any more."""
+        score = self.score
+        return None if score is None or _age_s(now_ns, score[0]) > SCORE_S else round(score[1], 4)
+
+    def _ask_episode(
+        self, what: Literal["start", "skip", "unreachable", "stop", "success", "failure", "discard"]
+    ) -> None:
+        if self.announcement.stage == "free" and what in ("start", "skip", "unreachable"):
+            self._note_reset(what)
+        self._robot.ask_episode("skip" if what == "unreachable" else what)
+
+    def _note_reset(self, what: Literal["start", "skip", "unreachable"]) -> None:
+        episode = self.announcement.episode
+        if self._guide is None or episode >= len(self._guide.starts):
+            return
+        left = self._remaining(self._clock())
+        began: How = "unseen" if left is None else "placed" if left.is_there else "off"
+        hows: dict[str, How] = {"start": began, "skip": "skipped", "unreachable": "unreachable"}
+        self.resets.add(
+            Reset(
+                episode=episode,
+                start=self._guide.starts[episode],
+                how=hows[what],
+                found=None if left is None or self.found is None else self.found[1],
+                away_m=None if left is None else left.away_m,
+                turn_rad=None if left is None else left.turn_rad,
+            )
+        )
 
     def hello(self, visitor: Visitor) -> dict[str, object]:
         """What does not change while the page is open."""
@@ -264,12 +332,20 @@ class Desk:
         if not self._moves:
             self.jog.begin(q_rad, gripper_open)
             self._moves = True
-        wish = self.jog.move(now_ns, beat.mode, beat.axes, beat.gripper, beat.speed, q_rad)
+        if beat.undo:
+            wish = self.trail.back(now_ns, beat.speed)
+            self.jog.begin(q_rad, gripper_open)  # a key that is held on goes on from here
+        else:
+            self.trail.rest()
+            wish = self.jog.move(now_ns, beat.mode, beat.axes, beat.gripper, beat.speed, q_rad)
+        if wish is None:
+            return
         names = self.cell.limits.names
         self._robot.command(JointCommand(now_ns, names, wish.q_rad, wish.dq_rad_s, wish.gripper_open, "human"))
 
     def _settle(self, is_let_go: bool) -> None:
         """Nothing more is sent, so the executor stops: a target would be run past and sought again."""
+        self.trail.rest()
         if is_let_go:
             self._moves = False
         else:
@@ -304,6 +380,7 @@ class Desk:
         seen = (self.announcement, self.stopped)
         if seen != self._seen:
             self._seen = seen
+            self.trail.forget()
             self._lose_charge()
 
     def _lose_charge(self) -> None:
@@ -316,6 +393,7 @@ class Desk:
         """Nothing is commanded until keys have been let go and pressed anew."""
         self._moves = False
         self.jog.forget()
+        self.trail.rest()
         for visitor in self.visitors.values():
             visitor.dead_man.distrust()
 

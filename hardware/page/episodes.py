@@ -10,6 +10,7 @@ import numpy as np
 from hardware.config import Config
 from hardware.dataset.store import EpisodeStore
 from hardware.errors import BadInput
+from hardware.page.notes import read_notes
 
 NEWEST = 40
 QUALITY = 75
@@ -31,6 +32,8 @@ class Row(Config):
     frames: int
     seconds: float
     spans: tuple[Span, ...]
+    cameras: tuple[str, ...]
+    note: str
 
 
 class Shelf:
@@ -42,6 +45,7 @@ class Shelf:
     def rows(self) -> list[Row]:
         """The newest first."""
         store = self._store()
+        notes = {} if store is None else read_notes(store.folder)
         rows = []
         for episode in reversed(store.finished()[-NEWEST:] if store is not None else []):
             manifest = episode.manifest
@@ -54,21 +58,23 @@ class Shelf:
                     frames=manifest.frames,
                     seconds=seconds,
                     spans=spans,
+                    cameras=manifest.cameras,
+                    note=notes.get(episode.number, ""),
                 )
             )
         return rows
 
-    def jpeg(self, number: int, frame: int) -> bytes | None:
-        """Of the first camera; None where there is no such episode, frame or camera."""
+    def jpeg(self, number: int, camera: str, frame: int) -> bytes | None:
+        """None where there is no such episode, frame or camera."""
         store = self._store()
         try:
             episode = None if store is None else store.episode(number)
         except BadInput:
             return None
-        if episode is None or not episode.manifest.cameras or not 0 <= frame < episode.manifest.frames:
+        if episode is None or camera not in episode.manifest.cameras or not 0 <= frame < episode.manifest.frames:
             return None
-        row = int(episode.index.picture_row[frame, 0])
-        rgb = episode.cameras[episode.manifest.cameras[0]].picture(row)
+        row = int(episode.index.picture_row[frame, episode.manifest.cameras.index(camera)])
+        rgb = episode.cameras[camera].picture(row)
         _, jpeg = cv2.imencode(".jpg", np.ascontiguousarray(rgb[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
         return jpeg.tobytes()
 

@@ -1,37 +1,52 @@
-"""Where the object of the next episode belongs, as an outline on the live picture of a camera that stands still.
+"""Where the object of the next episode belongs, on the live picture of a camera that stands still; and what is left.
 
-A guide file says which starts come, what is placed, and how the camera stands; `Guide.ghost` gives one start's outline.
+A guide file says which starts come, what is placed, and how the camera stands. `Guide.ghost` gives one start's outline,
+`Guide.remaining` how far the object that was found must still be moved.
 """
 
 from __future__ import annotations
 
 import math
-from itertools import product
+from pathlib import Path
+from typing import Annotated
 
-import cv2
 import numpy as np
-from jaxtyping import Float
-from numpy import ndarray
-from pydantic import Field, PositiveFloat
+from pydantic import Field, PositiveFloat, model_validator
 
 from hardware.bench.tasks.start import TaskStart
 from hardware.camera_model import CameraModel
 from hardware.config import Config
-from hardware.spatial import Pose, rotation_from_rotvec
+from hardware.page.finder import Finder, symmetry_rad
+from hardware.page.silhouette import outline, standing
+from hardware.spatial import Pose
 
 Matrix = tuple[tuple[float, float, float, float], ...]
-NEAREST_M = 0.01
-"""An object that is nearer to the camera than this has no outline."""
+Share = tuple[float, float]
+"""Of the picture's width and height."""
+Level = Annotated[int, Field(ge=0, le=255)]
 
 
 class Ghost(Config):
     """For the page: the outline in shares of the picture's width and height, and the place in words."""
 
     camera: str
-    outline: tuple[tuple[float, float], ...]
+    outline: tuple[Share, ...]
     words: str
     number: int
     total: int
+    has_picture: bool
+    """The twin has drawn the object there: `/ghost/NUMBER.png`, to be laid over the whole picture."""
+
+
+class Remaining(Config):
+    """From where the object was found to where it belongs."""
+
+    away_m: float
+    turn_rad: float
+    """Anticlockwise from above, up to the box's symmetry."""
+    is_there: bool
+    arrow: tuple[Share, Share]
+    words: str
 
 
 class Guide(Config):
@@ -45,13 +60,34 @@ class Guide(Config):
     intrinsics: CameraModel
     T_base_cam: Matrix
     starts: tuple[TaskStart, ...] = Field(min_length=1)
+    colours: tuple[tuple[Level, Level, Level], ...] = ()
+    """Samples of the object's RGB, by which it is found in the picture; none: it is not looked for."""
+    pictures: tuple[str, ...] = ()
+    """Files beside the guide, one per start: the object as the twin draws it there, transparent around."""
+    near_m: PositiveFloat = 0.01
+    near_rad: PositiveFloat = math.radians(12)
+    """So near it counts as placed. The finder's own error is 1.3 mm and 3° (median; the bench, 320×240)."""
+
+    @model_validator(mode="after")
+    def _has_a_picture_for_each(self) -> Guide:
+        if self.pictures and len(self.pictures) != len(self.starts):
+            raise ValueError(f"{len(self.pictures)} pictures for {len(self.starts)} starts")
+        if any(Path(name).name != name for name in self.pictures):
+            raise ValueError("pictures lie beside the guide: names without folders")
+        return self
+
+    @property
+    def T_base_eye(self) -> Pose:
+        """`T_base_cam`."""
+        return Pose("base", "cam", np.array(self.T_base_cam))
 
     def ghost(self, episode: int) -> Ghost | None:
         """None: all starts of the plan have been used, or this one is not in the picture."""
         if episode >= len(self.starts):
             return None
         start = self.starts[episode]
-        outline_px = outline(self.intrinsics, Pose("base", "cam", np.array(self.T_base_cam)), *self.placed(start))
+        T_base_obj = standing(start, self.centre_z_m)
+        outline_px = outline(self.intrinsics, self.T_base_eye, T_base_obj, np.array(self.size_m))
         if outline_px is None:
             return None
         shares = outline_px / [self.intrinsics.width_px, self.intrinsics.height_px]
@@ -62,25 +98,37 @@ class Guide(Config):
             f"turned {math.degrees(start.yaw_rad):.0f}°",
             number=episode,
             total=len(self.starts),
+            has_picture=bool(self.pictures),
         )
 
-    def placed(self, start: TaskStart) -> tuple[Pose, Float[ndarray, 3]]:
-        """(T_base_obj, size)."""
-        turn = rotation_from_rotvec(np.array([0.0, 0.0, start.yaw_rad]))
-        T_base_obj = Pose.from_parts("base", "obj", turn, np.array([start.x_m, start.y_m, self.centre_z_m]))
-        return T_base_obj, np.array(self.size_m)
+    def remaining(self, episode: int, found: TaskStart) -> Remaining:
+        """What is left to do with an object that stands at `found`. The episode must have a start."""
+        wanted = self.starts[episode]
+        away_m = math.hypot(wanted.x_m - found.x_m, wanted.y_m - found.y_m)
+        period = symmetry_rad(np.array(self.size_m))
+        turn = wanted.yaw_rad - found.yaw_rad
+        turn -= period * round(turn / period)
+        is_there = away_m <= self.near_m and abs(turn) <= self.near_rad
+        moves = f"{1e3 * away_m:.0f} mm along the arrow" if away_m > self.near_m else ""
+        way = "anticlockwise" if turn > 0 else "clockwise"
+        turns = f"turn it {abs(math.degrees(turn)):.0f}° {way}" if abs(turn) > self.near_rad else ""
+        return Remaining(
+            away_m=away_m,
+            turn_rad=turn,
+            is_there=is_there,
+            arrow=(self._seen_at(found), self._seen_at(wanted)),
+            words="in place" if is_there else ", ".join(part for part in (moves, turns) if part),
+        )
 
+    def finder(self) -> Finder | None:
+        """None: the guide does not say what the object looks like."""
+        if not self.colours:
+            return None
+        return Finder(self.intrinsics, self.T_base_eye, np.array(self.size_m), self.centre_z_m, self.colours)
 
-def outline(
-    camera: CameraModel, T_base_cam: Pose, T_base_obj: Pose, size_m: Float[ndarray, 3]
-) -> Float[ndarray, "N 2"] | None:
-    """The silhouette of a box in pixels, in order round it; None where it is behind the camera or out of the picture.
-
-    The straight edges of a box are bent by a lens that distorts; between corners that is left out.
-    """
-    corners_m = np.array(list(product((-0.5, 0.5), repeat=3))) * size_m
-    in_cam_m = (T_base_cam.inverse() @ T_base_obj).apply(corners_m)
-    pixels, inside = camera.project(in_cam_m)
-    if in_cam_m[:, 2].min() < NEAREST_M or not inside.any():
-        return None
-    return cv2.convexHull(pixels.astype(np.float32)).reshape(-1, 2).astype(np.float64)
+    def _seen_at(self, start: TaskStart) -> Share:
+        """The middle of the object's underside, so that the arrow lies on the table."""
+        at = np.array([[start.x_m, start.y_m, self.centre_z_m - self.size_m[2] / 2]])
+        pixels, _ = self.intrinsics.project(self.T_base_eye.inverse().apply(at))
+        u, v = pixels[0] / [self.intrinsics.width_px, self.intrinsics.height_px]
+        return round(float(u), 5), round(float(v), 5)

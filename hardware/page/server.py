@@ -14,7 +14,6 @@ import contextlib
 import http
 import json
 import logging
-import re
 import threading
 import time
 from pathlib import Path
@@ -24,14 +23,15 @@ from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
-from hardware.errors import BadInput
+from hardware.errors import BadInput, TandemError
 from hardware.loopback import is_loopback
 from hardware.page import wire
 from hardware.page.admission import Admission, token
 from hardware.page.config import ServePage
-from hardware.page.desk import Desk
-from hardware.page.episodes import Shelf
+from hardware.page.desk import Desk, Visitor
 from hardware.page.pictures import Flow, Pictures
+from hardware.page.shown_folders import PRIVATE, Folders, ShownFolders
+from hardware.page.twin_folder import REPORT
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,10 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-cache",
 }
-FRAME = re.compile(r"/episode/([0-9]{1,6})/([0-9]{1,7})\.jpg")
+REPORT_POLICY = "sandbox allow-scripts; default-src 'none'; img-src data:; " + "; ".join(
+    f"{kind}-src 'unsafe-inline'" for kind in ("style", "script")
+)
+"""A twin's report is one file with everything in it; it may not reach this page or anything else."""
 PULSE_HZ = 25.0
 WAITING_BYTES = 16_384
 """A page with more than this unsent misses pulses until it has caught up."""
@@ -61,12 +64,12 @@ POLICY_VIOLATION = 1008
 class PageServer:
     """Starts when made and raises `BadInput` when it cannot; `close` ends it."""
 
-    def __init__(self, desk: Desk, config: ServePage, unix_offset_ns: int, store: Path | None = None) -> None:
+    def __init__(self, desk: Desk, config: ServePage, unix_offset_ns: int, folders: Folders | None = None) -> None:
         self.config = config
         self.pictures = Pictures(tuple(desk.cell.cameras), unix_offset_ns, self._pictures_changed)
         self.address = ""
         self._desk = desk
-        self._shelf = Shelf(store)
+        self._shown = ShownFolders(folders or Folders())
         self._admission = Admission(config.host, token(config.host, config.token_file))
         self._files = {f"/{file.name}": (TYPES[file.suffix], file.read_bytes()) for file in STATIC.iterdir()}
         self._files["/"] = self._files["/index.html"]
@@ -129,16 +132,14 @@ class PageServer:
         """A file, a refusal, or None: a socket is opened."""
         path, _, query = request.path.partition("?")
         is_socket = path in ("/state", "/pictures")
-        headers, is_private = request.headers, is_socket or path.startswith("/episode")
+        headers, is_private = request.headers, is_socket or path.startswith(PRIVATE)
         refusal = self._admission.refusal(headers.get("Host", ""), headers.get("Origin"), query, is_private)
         if refusal is not None:
             return connection.respond(http.HTTPStatus.FORBIDDEN, refusal + "\n")
         if not is_socket:
-            return (
-                await asyncio.to_thread(self._episode, connection, path)
-                if is_private
-                else self._file(connection, path)
-            )
+            if not is_private:
+                return self._file(connection, path)
+            return await asyncio.to_thread(self._private, connection, path)
         if sum(open_path == path for open_path in self._pages.values()) >= self.config.most_viewers:
             return connection.respond(http.HTTPStatus.SERVICE_UNAVAILABLE, "too many viewers\n")
         return None
@@ -148,16 +149,14 @@ class PageServer:
             return connection.respond(http.HTTPStatus.NOT_FOUND, "there is no such page\n")
         return _found(*self._files[path])
 
-    def _episode(self, connection: ServerConnection, path: str) -> Response:
-        """The list, or one frame: `/episodes.json`, `/episode/3/120.jpg`."""
-        if path == "/episodes.json":
-            rows = [row.model_dump() for row in self._shelf.rows()]
-            return _found("application/json", json.dumps(rows).encode())
-        asked = FRAME.fullmatch(path)
-        jpeg = None if asked is None else self._shelf.jpeg(int(asked[1]), int(asked[2]))
-        if jpeg is None:
-            return connection.respond(http.HTTPStatus.NOT_FOUND, "there is no such frame\n")
-        return _found("image/jpeg", jpeg)
+    def _private(self, connection: ServerConnection, path: str) -> Response:
+        try:
+            found = self._shown.answer(path)
+        except TandemError as error:
+            return connection.respond(http.HTTPStatus.INTERNAL_SERVER_ERROR, f"{error.problem}\n")
+        if found is None:
+            return connection.respond(http.HTTPStatus.NOT_FOUND, "there is no such thing\n")
+        return _found(*found)
 
     # Sockets
 
@@ -178,7 +177,7 @@ class PageServer:
     async def _listen(self, connection: ServerConnection) -> None:
         visitor = self._desk.enter()
         try:
-            await connection.send(json.dumps(self._desk.hello(visitor)))
+            await connection.send(json.dumps(self._desk.hello(visitor) | self._shown.hello()))
             window_s, heard = time.monotonic(), 0
             async for text in connection:
                 now_s = time.monotonic()
@@ -187,19 +186,35 @@ class PageServer:
                     await connection.close(POLICY_VIOLATION, "too many messages")
                     return
                 try:
-                    self._desk.hear(visitor, wire.read(text))
+                    await self._heard(visitor, wire.read(text))
                 except ValueError as error:
                     await connection.close(POLICY_VIOLATION, f"not understood: {error}"[:120])
                     return
         finally:
             self._desk.leave(visitor)
 
+    async def _heard(self, visitor: Visitor, said: wire.Message) -> None:
+        """What is about folders is done here, by who has the controls; the rest is the desk's."""
+        may_write = self._desk.seat.now.holder == visitor.number
+        match said:
+            case wire.Note() if may_write:
+                await asyncio.to_thread(self._shown.note, said.episode, said.text)
+            case wire.Export() if may_write and self._shown.export is not None:
+                self._shown.export.begin()
+            case wire.Draw() if may_write and self._shown.twin is not None:
+                await asyncio.to_thread(self._shown.twin.keep, said.name, said.polygon_m, said.box)
+            case _:
+                self._desk.hear(visitor, said)
+
     async def _pulse(self) -> None:
         due_s = time.monotonic()
         while True:
             viewers = [connection for connection, path in self._pages.items() if path == "/state"]
             try:
-                text = json.dumps(self._desk.pulse())
+                pulse = self._desk.pulse()
+                if self._shown.export is not None:
+                    pulse["export"] = self._shown.export.shown()
+                text = json.dumps(pulse)
                 broadcast([one for one in viewers if one.transport.get_write_buffer_size() < WAITING_BYTES], text)
             except Exception:
                 log.exception("no pulse")
@@ -254,5 +269,7 @@ class PageServer:
 
 
 def _found(kind: str, body: bytes) -> Response:
-    headers = Headers(HEADERS | {"Content-Type": kind, "Content-Length": str(len(body)), "Connection": "close"})
+    policy = {"Content-Security-Policy": REPORT_POLICY} if kind == REPORT else {}
+    length = {"Content-Length": str(len(body)), "Connection": "close"}
+    headers = Headers(HEADERS | policy | {"Content-Type": kind} | length)
     return Response(200, "OK", headers, body)

@@ -8,10 +8,13 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from hardware.config import Config
 from hardware.page.jog import Mode
+from hardware.page.notes import LONGEST
 
 LARGEST_BYTES = 2048
 Deflection = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
 Number = Annotated[int, Field(ge=0, lt=2**53)]
+Metres = Annotated[float, Field(ge=-1000, le=1000, allow_inf_nan=False)]
+Point = tuple[Metres, Metres]
 
 
 class Beat(Config):
@@ -29,10 +32,12 @@ class Beat(Config):
     axes: Annotated[dict[str, Deflection], Field(max_length=16)] = {}
     gripper: Deflection = 0.0
     speed: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.5
+    undo: bool = False
+    """The way that the arm came is gone back while this is held; it wins over all else that is."""
 
     @property
     def is_held(self) -> bool:
-        return self.gripper != 0 or any(self.axes.values())
+        return self.undo or self.gripper != 0 or any(self.axes.values())
 
 
 class Sit(Config):
@@ -59,20 +64,44 @@ class EmergencyStop(Config):
 
 
 class AskEpisode(Config):
-    """Begin an episode, or end the one that runs."""
+    """Begin an episode, leave its start out, or end the one that runs."""
 
     do: Literal["episode"] = "episode"
-    what: Literal["start", "stop", "success", "failure", "discard"]
+    what: Literal["start", "skip", "unreachable", "stop", "success", "failure", "discard"]
 
 
-Said = Annotated[Beat | Sit | TakeOver | GiveBack | EmergencyStop | AskEpisode, Field(discriminator="do")]
-_SAID: TypeAdapter[Beat | Sit | TakeOver | GiveBack | EmergencyStop | AskEpisode] = TypeAdapter(Said)
+class Note(Config):
+    """What a person wants to remember about a recorded episode; empty takes the note away."""
+
+    do: Literal["note"] = "note"
+    episode: Number
+    text: Annotated[str, Field(max_length=LONGEST)]
 
 
-def read(text: str | bytes) -> Beat | Sit | TakeOver | GiveBack | EmergencyStop | AskEpisode:
+class Export(Config):
+    """Publish what is recorded as a LeRobot dataset."""
+
+    do: Literal["export"] = "export"
+
+
+class Draw(Config):
+    """A drawn workspace polygon, or a box round an object, in the twin's world; kept beside the twin."""
+
+    do: Literal["draw"] = "draw"
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+    polygon_m: Annotated[tuple[Point, ...], Field(max_length=24)] = ()
+    box: Annotated[tuple[Metres, ...], Field(max_length=7)] = ()
+    """cx cy cz sx sy sz yaw_deg."""
+
+
+Message = Beat | Sit | TakeOver | GiveBack | EmergencyStop | AskEpisode | Note | Export | Draw
+_MESSAGE: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="do")])
+
+
+def read(text: str | bytes) -> Message:
     """Raises `ValueError` with what is wrong."""
     try:
-        return _SAID.validate_json(text)
+        return _MESSAGE.validate_json(text)
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:3])
         raise ValueError(wrong) from error

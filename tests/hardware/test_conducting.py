@@ -77,3 +77,19 @@ def test_a_person_starts_judges_and_discards(tmp_path: Path) -> None:
     ]  # fmt: skip
     (kept,) = announcement.results(tmp_path)
     assert (kept.episode, kept.success) == (0, False)
+
+
+def test_a_start_that_is_left_out_has_no_result_and_the_next_one_comes(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, 2, by_person=True)
+    thread = threading.Thread(target=rig.conductor.run_all)
+    thread.start()
+    for stage, request in [(("free", 0), "skip"), (("free", 1), "start"), (("running", 1), "success")]:
+        deadline_s = time.monotonic() + 10
+        while (not rig.stages or rig.stages[-1] != stage) and time.monotonic() < deadline_s:
+            time.sleep(0.01)
+        time.sleep(0.1)
+        rig.requests.put(EpisodeRequest.model_validate({"what": request}))
+    thread.join(10)
+    assert not thread.is_alive()
+    assert rig.referee.seeds == [6]
+    assert [result.episode for result in announcement.results(tmp_path)] == [1]

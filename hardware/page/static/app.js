@@ -1,7 +1,7 @@
 // Puts the parts together: pulses → what is shown; keys and buttons → requests.
 
 import { Drive, isTyping, keyName } from "./drive.js";
-import { StateLink } from "./link.js";
+import { StateLink, withToken } from "./link.js";
 import { Pictures } from "./pictures.js";
 import { Shelf } from "./shelf.js";
 import { Shown } from "./shown.js";
@@ -10,7 +10,7 @@ const drive = new Drive();
 const link = new StateLink(() => drive.held(), () => drive.letGo());
 const pictures = new Pictures(document.getElementById("cameras"));
 const shown = new Shown(link);
-const shelf = new Shelf();
+const shelf = new Shelf(link);
 const at = (id) => document.getElementById(id);
 drive.changed = () => link.beat();
 window.tandem = { link, drive, pictures, shown }; // for the browser's console, and for tests
@@ -23,10 +23,17 @@ link.addEventListener("hello", ({ detail: hello }) => {
   shown.hello(hello);
   makeModes(hello.modes);
   makePads();
+  at("twin-link").hidden = !hello.twin;
+  at("failure-map").hidden = !hello.failure_map;
+  if (hello.failure_map) {
+    at("cameras").append(at("failure-map"));
+    at("failure-map").querySelector("img").src = withToken("/failure_map.png");
+  }
 });
 link.addEventListener("pulse", ({ detail: pulse }) => {
   shown.pulse(pulse);
-  pictures.ghost(pulse.ghost);
+  pictures.ghost(pulse.ghost, pulse.left);
+  shelf.exported(pulse.export, shown.holds);
   shelf.stage(pulse.episode.stage);
   drive.enabled = shown.mayDrive;
 });
@@ -53,6 +60,8 @@ for (const [id, does] of Object.entries(act)) at(id).addEventListener("click", d
 for (const button of document.querySelectorAll("[data-episode]")) {
   button.addEventListener("click", () => link.send({ do: "episode", what: button.dataset.episode }));
 }
+at("failure-map").querySelector("button").addEventListener("click", () => at("failure-map").toggleAttribute("data-large"));
+holdable(at("undo"), "undo", 1);
 at("theme").addEventListener("click", () => {
   const root = document.documentElement;
   const isDark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
@@ -120,17 +129,21 @@ function makePad(row, code, way) {
   pad.setAttribute("aria-keyshortcuts", keyName(code));
   pad.innerHTML = `<span aria-hidden="true">${row.signs[way]} </span>`;
   pad.append(Object.assign(document.createElement("span"), { textContent: row.names[way] }), Object.assign(document.createElement("kbd"), { textContent: keyName(code) }));
-  const sign = way === 0 ? 1 : -1;
+  return holdable(pad, row.axis, way === 0 ? 1 : -1);
+}
+
+/** Held by finger, mouse or the Enter key. */
+function holdable(pad, axis, sign) {
   pad.addEventListener("pointerdown", (event) => {
     pad.setPointerCapture(event.pointerId);
-    drive.press(event.pointerId, row.axis, sign, pad);
+    drive.press(event.pointerId, axis, sign, pad);
   });
   for (const end of ["pointerup", "pointercancel", "lostpointercapture"]) {
     pad.addEventListener(end, (event) => drive.release(event.pointerId));
   }
   pad.addEventListener("contextmenu", (event) => event.preventDefault());
   pad.addEventListener("keydown", (event) => {
-    if (event.code === "Enter" && !event.repeat) drive.press("enter", row.axis, sign, pad);
+    if (event.code === "Enter" && !event.repeat) drive.press("enter", axis, sign, pad);
   });
   for (const end of ["keyup", "blur"]) pad.addEventListener(end, () => drive.release("enter"));
   return pad;

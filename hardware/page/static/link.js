@@ -30,7 +30,7 @@ export function socket(path) {
 }
 
 export class StateLink extends EventTarget {
-  /** `held()` gives {mode, axes, gripper, speed}; `letGo()` releases everything. */
+  /** `held()` gives {mode, axes, gripper, speed, undo}; `letGo()` releases everything. */
   constructor(held, letGo) {
     super();
     this.held = held;
@@ -85,7 +85,7 @@ export class StateLink extends EventTarget {
     if (now - this.lastTick > STALLED_MS) this.letGo();
     this.lastTick = now;
     const held = this.held();
-    const isHeld = held.gripper !== 0 || Object.keys(held.axes).length > 0;
+    const isHeld = held.undo || held.gripper !== 0 || Object.keys(held.axes).length > 0;
     if (isHeld) this.lastHeld = now;
     const often = isHeld || now - this.lastHeld < AFTER_MS;
     if (often || now - this.lastBeat >= IDLE_MS - 5) this.beat(held);

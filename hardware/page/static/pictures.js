@@ -1,6 +1,6 @@
 // Live pictures: each is drawn, then acknowledged, so that a slow link carries fewer or smaller ones.
 
-import { socket } from "./link.js";
+import { socket, withToken } from "./link.js";
 
 const HEADER = 16;
 const LATE_MS = 1000;
@@ -49,12 +49,18 @@ export class Pictures {
     if (this.ages.length > 2000) this.ages.splice(0, 1000);
   }
 
-  /** The outline of where the object belongs, over the camera that it is meant for; null takes it away. */
-  ghost(ghost) {
-    const key = JSON.stringify(ghost ?? null);
+  /** Where the object belongs, over the camera that it is meant for, and the way there; null takes it away. */
+  ghost(ghost, left) {
+    const key = JSON.stringify([ghost ?? null, left?.arrow ?? null, left?.is_there ?? null]);
     if (this.ghostKey === key) return;
     this.ghostKey = key;
-    for (const view of this.views) drawGhost(view.over, ghost && ghost.camera === view.name ? ghost : null);
+    for (const view of this.views) {
+      const mine = ghost && ghost.camera === view.name ? ghost : null;
+      drawGhost(view.over, mine, left);
+      const wanted = mine?.has_picture ? withToken(`/ghost/${mine.number}.png`) : "";
+      if (view.twin.getAttribute("src") !== wanted) view.twin.setAttribute("src", wanted);
+      view.twin.hidden = !wanted || Boolean(left?.is_there);
+    }
   }
 
   /** A picture that is old looks like a live one, so it is said. */
@@ -75,7 +81,9 @@ export class Pictures {
 
 const GHOST_PX = [960, 720]; // finer than the picture, so that the line is smooth
 
-function drawGhost(canvas, ghost) {
+const [WANTED, PLACED] = [["#ffb020", "255 176 32"], ["#3ddc84", "61 220 132"]];
+
+function drawGhost(canvas, ghost, left) {
   [canvas.width, canvas.height] = GHOST_PX;
   const context = canvas.getContext("2d");
   if (!ghost) return;
@@ -83,11 +91,32 @@ function drawGhost(canvas, ghost) {
   context.beginPath();
   points.forEach(([x, y]) => context.lineTo(x, y));
   context.closePath();
-  context.fillStyle = "rgb(255 176 32 / .28)";
+  const [colour, shares] = left?.is_there ? PLACED : WANTED;
+  context.fillStyle = `rgb(${shares} / ${ghost.has_picture ? 0.1 : 0.28})`;
   context.fill();
-  for (const [style, width] of [["rgb(0 0 0 / .7)", 7], ["#ffb020", 3.5]]) {
+  for (const [style, width] of [["rgb(0 0 0 / .7)", 7], [colour, 3.5]]) {
     context.strokeStyle = style;
     context.lineWidth = width;
+    context.stroke();
+  }
+  if (left && !left.is_there) drawArrow(context, ...left.arrow.map(([x, y]) => [x * canvas.width, y * canvas.height]));
+}
+
+/** From where the object was found to where it belongs. */
+function drawArrow(context, [x, y], [toX, toY]) {
+  const angle = Math.atan2(toY - y, toX - x);
+  const head = Math.min(26, 0.6 * Math.hypot(toX - x, toY - y));
+  for (const [style, width] of [["rgb(0 0 0 / .75)", 9], ["#ffffff", 4.5]]) {
+    context.strokeStyle = context.fillStyle = style;
+    context.lineWidth = width;
+    context.beginPath();
+    context.arc(x, y, 9, 0, 2 * Math.PI);
+    context.moveTo(x, y);
+    context.lineTo(toX, toY);
+    for (const side of [-1, 1]) {
+      context.moveTo(toX, toY);
+      context.lineTo(toX - head * Math.cos(angle + side * 0.45), toY - head * Math.sin(angle + side * 0.45));
+    }
     context.stroke();
   }
 }
@@ -100,6 +129,7 @@ function makeView(name, enlarge) {
   canvas.setAttribute("aria-label", `Live picture of ${name}`);
   const over = document.createElement("canvas");
   over.className = "over";
+  const twin = Object.assign(document.createElement("img"), { className: "over twin", alt: "", hidden: true });
   const caption = document.createElement("figcaption");
   caption.textContent = name;
   const empty = document.createElement("p");
@@ -110,8 +140,8 @@ function makeView(name, enlarge) {
   swap.className = "swap";
   swap.textContent = "enlarge";
   swap.setAttribute("aria-label", `Enlarge ${name}`);
-  figure.append(canvas, over, empty, caption, swap);
-  const view = { name, figure, canvas, over, caption, empty, drawn: 0, count: 0, counted: 0 };
+  figure.append(canvas, twin, over, empty, caption, swap);
+  const view = { name, figure, canvas, over, twin, caption, empty, drawn: 0, count: 0, counted: 0 };
   swap.addEventListener("click", () => enlarge(view));
   return view;
 }

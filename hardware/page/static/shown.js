@@ -123,9 +123,10 @@ export class Shown {
     at("give").disabled = !this.mayDrive || !pulse.in_charge;
     const why = !this.holds ? "Take the controls first." : !moves ? "The arm may not move now." : "Hold a pad or its key to move; let go to stop.";
     setText(at("drive-hint"), pulse.at_end.length ? `At the end of its range: ${pulse.at_end.join(", ")}.` : why);
+    setText(at("undo-line"), pulse.undo_s > 0 ? `hold to go back, ${pulse.undo_s.toFixed(1)} s` : "nothing to go back");
     for (const pad of document.querySelectorAll(".pad")) {
-      pad.disabled = !this.mayDrive;
-      const keyHeld = window.tandem.drive.keys.has(pad.dataset.code) && this.mayDrive;
+      pad.disabled = !this.mayDrive || (pad.id === "undo" && pulse.undo_s === 0 && !("held" in pad.dataset));
+      const keyHeld = window.tandem.drive.keys.has(pad.dataset.code ?? "KeyZ") && this.mayDrive;
       toggle(pad, "end", pulse.at_end.includes(pad.dataset.axis));
       if (keyHeld) pad.dataset.key = pad.dataset.held = "";
       else if ("key" in pad.dataset) {
@@ -143,13 +144,33 @@ export class Shown {
       resetting: `Episode ${number}: things are put in place.`,
     };
     setText(at("episode-line"), lines[stage] ?? STAGES[stage]);
-    const ghost = pulse.ghost;
-    at("guide-line").hidden = !ghost;
-    if (ghost) setText(at("guide-line"), `Place where the amber outline is (start ${ghost.number + 1} of ${ghost.total}): ${ghost.words}`);
+    this.guide(pulse);
+    const score = pulse.score;
+    setText(at("score-line"), score === null ? "no classifier" : `${(100 * score).toFixed(0)} % success`);
+    at("score").value = score ?? 0;
+    at("score").hidden = score === null;
     for (const button of document.querySelectorAll("[data-episode]")) {
-      const wanted = button.dataset.episode === "start" ? stage === "free" : stage === "running";
+      const isBefore = ["start", "skip", "unreachable"].includes(button.dataset.episode);
+      const wanted = isBefore ? stage === "free" : stage === "running";
       button.disabled = !this.holds || !wanted;
     }
+  }
+
+  /** Where the object belongs, what is left to do, and how far the plan is. */
+  guide(pulse) {
+    const { ghost, left, plan } = pulse;
+    at("guide").hidden = !plan || pulse.episode.stage !== "free";
+    if (!plan) return;
+    const line = at("guide-line");
+    toggle(line, "there", Boolean(left?.is_there));
+    if (!ghost) setText(line, pulse.episode.number >= plan.total ? "All starts of the plan are done." : "This start is not in the picture.");
+    else if (!left) setText(line, `Put the object on the outline. It is not seen yet. (${ghost.words})`);
+    else setText(line, left.is_there ? `✓ In place: ${mm(left)}.` : `Move it: ${left.words}.`);
+    const [off, unseen] = [plan.off ?? 0, plan.unseen ?? 0];
+    const done = (plan.placed ?? 0) + off + unseen;
+    const parts = [`${done} of ${plan.total} starts run`, off && `${off} off the mark`, unseen && `${unseen} unseen`, plan.skipped && `${plan.skipped} skipped`, plan.unreachable && `${plan.unreachable} out of reach`];
+    setText(at("plan-line"), parts.filter(Boolean).join(", "));
+    Object.assign(at("plan"), { max: plan.total, value: Math.min(pulse.episode.number, plan.total) });
   }
 
   arm(pulse) {
@@ -189,6 +210,10 @@ export class Shown {
     if (this.trips.length > 150) this.trips.shift();
     spark(at("trip-line"), this.trips, LATE_MS);
   }
+}
+
+function mm({ away_m, turn_rad }) {
+  return `${(1000 * away_m).toFixed(0)} mm and ${Math.abs((turn_rad * 180) / Math.PI).toFixed(0)}° off`;
 }
 
 function chip(id, is, text) {

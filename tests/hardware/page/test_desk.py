@@ -1,13 +1,19 @@
 """Who may do what, and when: the page's messages in, commands to a robot that remembers them out."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from hardware import cell as cells
 from hardware.announcement import Announcement
 from hardware.arm_loop import JointCommand
+from hardware.bench.tasks.start import TaskStart
+from hardware.camera_model import CameraModel
 from hardware.page import wire
 from hardware.page.desk import Desk, Visitor
+from hardware.page.ghost import Guide
+from hardware.page.resets import ResetLog
 from hardware.ports import JointReading
 
 MS = 1_000_000
@@ -56,6 +62,20 @@ class Rig:
         names = self.desk.cell.limits.names
         self.desk.reading = JointReading(self.now_ns, names, Q - 0.02), 0.5
         self.desk.sent = JointCommand(self.now_ns, names, Q, None, 0.6)
+        self.desk.pulse()
+
+    def hold(self, visitor: Visitor, undo: bool = False, axes: dict[str, float] | None = None) -> None:
+        """A heartbeat; what it sends is really sent at once."""
+        before = len(self.robot.commands)
+        sequence = self.sequences[visitor.number] = self.sequences.get(visitor.number, 0) + 1
+        beat = wire.Beat(
+            seq=sequence, time_ms=0, echo=self.desk.pulses.newest, since_ms=0, axes=axes or {}, undo=undo, speed=1.0
+        )
+        self.desk.hear(visitor, beat)
+        self.now_ns += 20 * MS
+        if len(self.robot.commands) > before:
+            newest = self.robot.commands[-1]
+            self.desk.sent = JointCommand(self.now_ns, newest.names, newest.q_rad, None, newest.gripper_open)
         self.desk.pulse()
 
     def beat(self, visitor: Visitor, **held: float) -> int:
@@ -187,3 +207,87 @@ def test_a_process_that_falls_silent_is_said_so() -> None:
     rig.wait(4000)
     [arm] = rig.desk.pulse()["processes"]  # type: ignore[misc]
     assert (arm["well"], arm["text"]) == (False, "silent for 4 s")
+
+
+def test_undo_is_held_and_brings_the_arm_back_along_its_way() -> None:
+    rig = Rig(stage="free")
+    person = rig.driver()
+    for _ in range(50):
+        rig.hold(person, axes={"elbow_flex": 1.0})
+    there = rig.robot.commands[-1].q_rad[2]
+    assert there > Q[2] + 0.4
+    rig.hold(person)
+    undone_s = rig.desk.trail.seconds
+    assert undone_s > 0.8
+    for _ in range(20):
+        rig.hold(person, undo=True)
+    half_way = rig.robot.commands[-1].q_rad[2]
+    assert Q[2] + 0.05 < half_way < there - 0.05
+    count = len(rig.robot.commands)
+    rig.hold(person)  # let go: nothing more is sent
+    assert len(rig.robot.commands) == count
+    for _ in range(80):
+        rig.hold(person, undo=True)
+    assert rig.robot.commands[-1].q_rad[2] == pytest.approx(Q[2], abs=0.02)
+    assert rig.desk.trail.seconds < 0.1
+    assert {command.source for command in rig.robot.commands} == {"human"}
+
+
+def test_undo_takes_nothing_over_from_a_policy_and_forgets_at_a_new_stage() -> None:
+    rig = Rig()
+    person = rig.driver()
+    for step in range(1, 20):
+        rig.now_ns += 10 * MS
+        names = rig.desk.cell.limits.names
+        rig.desk.sent = JointCommand(rig.now_ns, names, Q + 0.01 * step, None, 0.6)
+    rig.hold(person, undo=True)
+    assert rig.robot.commands == []
+    assert rig.desk.trail.seconds > 0.1
+    rig.announce("judged")
+    rig.desk.pulse()
+    assert rig.desk.trail.seconds == 0
+
+
+def test_a_reset_is_noted_as_vision_saw_it_and_starts_are_left_out(tmp_path: Path) -> None:
+    starts = tuple(TaskStart(x_m=0.2, y_m=0.01 * number, yaw_rad=0.0) for number in range(4))
+    rig = Rig(stage="free")
+    rig.desk = Desk(
+        rig.desk.cell, rig.robot, clock=lambda: rig.now_ns, guide=guide(starts), resets=ResetLog(tmp_path)
+    )
+    person = rig.driver()
+    found = [None, starts[1], starts[2].but(x_m=0.25), None]
+    for episode, (where, what) in enumerate(zip(found, ("start", "start", "start", "unreachable"), strict=True)):
+        rig.desk.announcement = Announcement(stage="free", episode=episode, since_ns=rig.now_ns)
+        rig.wait(25)
+        rig.desk.found = None if where is None else (rig.now_ns, where)
+        left = rig.desk.pulse()["left"]
+        assert (left is None) == (where is None)
+        rig.desk.hear(person, wire.AskEpisode(what=what))  # pyright: ignore[reportArgumentType]
+    assert rig.robot.asked == ["start", "start", "start", "skip"]
+    again = ResetLog(tmp_path)  # a page that comes back after a crash goes on from there
+    assert again.counts() == {"unseen": 1, "placed": 1, "off": 1, "unreachable": 1}
+    assert rig.desk.pulse()["plan"] == {"total": 4, **again.counts()}
+    rig.wait(5000)
+    assert rig.desk.pulse()["left"] is None  # what was seen long ago says nothing
+
+
+def test_a_score_that_falls_silent_is_none() -> None:
+    rig = Rig()
+    assert rig.desk.pulse()["score"] is None
+    rig.desk.score = rig.now_ns, 0.73
+    assert rig.desk.pulse()["score"] == 0.73
+    rig.wait(3000)
+    assert rig.desk.pulse()["score"] is None
+
+
+def guide(starts: tuple[TaskStart, ...]) -> Guide:
+    """Seen from 1 m above the start."""
+    return Guide(
+        object_name="block",
+        size_m=(0.04, 0.04, 0.04),
+        centre_z_m=0.02,
+        camera="cam_front",
+        intrinsics=CameraModel(width_px=100, height_px=100, fx_px=100, fy_px=100, cx_px=50, cy_px=50),
+        T_base_cam=((1, 0, 0, 0.2), (0, -1, 0, 0), (0, 0, -1, 1.0), (0, 0, 0, 1)),
+        starts=starts,
+    )

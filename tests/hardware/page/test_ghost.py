@@ -10,7 +10,8 @@ from hardware.bench.plant_config import LiveCamera, PlantConfig
 from hardware.bench.scene import standing
 from hardware.bench.tasks.start import TaskStart
 from hardware.camera_model import CameraModel
-from hardware.page.ghost import Guide, outline
+from hardware.page.ghost import Guide
+from hardware.page.silhouette import outline
 from hardware.spatial import Pose
 
 EPISODES = 6

@@ -12,10 +12,12 @@ from rclpy.duration import Duration
 from rclpy.node import Node
 from std_msgs.msg import String
 
-from hardware import referee
+from hardware import config, referee
 from hardware.announcement import Announcement, Stage
 from hardware.conducting import Conductor
 from hardware.episode_request import EpisodeRequest, Requests
+from hardware.page.ghost import Guide
+from hardware.referee import Referee
 from tandem_nodes import announcements, parameters, process, qos
 from tandem_nodes.arm_lifecycle import ArmLifecycle
 
@@ -32,16 +34,16 @@ class ConductorNode(Node):
         self._cell = parameters.read_cell(self)
         run = Path(parameters.text(self, "run", "The folder of logs and results."))
         episodes = parameters.number(self, "episodes", "How many to run; 0: until it is stopped.", 0)
-        seed = parameters.number(self, "seed", "Of the first episode's start.", 0)
+        self._seed = parameters.number(self, "seed", "Of the first episode's start.", 0)
         pace = parameters.text(self, "pace", "clock or person: who begins episodes.", "clock")
-        self._referee = referee.choose(self._cell)
+        self._closing = threading.Event()
+        self._referee = self.choose_referee()
         self._requests = Requests()
         self._arm = ArmLifecycle(self)
         self._announced = self.create_publisher(String, announcements.TOPIC, qos.LATCHED)
         self.create_subscription(String, REQUESTS, self._asked, qos.NEWEST)
-        self._closing = threading.Event()
         self._conductor = Conductor(
-            run, episodes, seed, pace == "person", self._cell.episode_s,
+            run, episodes, self._seed, pace == "person", self._cell.episode_s,
             self._referee, self._requests, self._arm.reach, self._announce, self._closing,
         )  # fmt: skip
         self._thread = threading.Thread(target=self._conduct, name="conduct")
@@ -52,9 +54,17 @@ class ConductorNode(Node):
         self._thread.join()
         self._referee.close()
 
+    def choose_referee(self) -> Referee:
+        guide = parameters.text(self, "guide", "The file of which starts come next; empty: there is none.")
+        starts = config.read(Guide, Path(guide)).starts if guide else ()
+        return referee.choose(self._cell, starts, self._seed)
+
+    def conduct(self) -> None:
+        self._conductor.run_all()
+
     def _conduct(self) -> None:
         try:
-            self._conductor.run_all()
+            self.conduct()
             self._end(0)
         except Exception as error:
             self.get_logger().error(f"{type(error).__name__}: {error}")

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from geometry_msgs.msg import PoseStamped
 from rclpy.node import Node
 from sensor_msgs.msg import Image, JointState
-from std_msgs.msg import Bool, String
+from std_msgs.msg import Bool, Float32, String
 
 from hardware import config
 from hardware.page import arms
-from hardware.page.config import ServePage
 from hardware.page.desk import Desk
 from hardware.page.ghost import Guide
+from hardware.page.resets import ResetLog
 from hardware.page.server import PageServer
-from tandem_nodes import announcements, diagnostics, images, joints, parameters, process, qos, stamps
+from tandem_nodes import announcements, diagnostics, images, joints, object_poses, parameters, process, qos, stamps
+from tandem_nodes.page_parameters import SCORE, folders, served
 from tandem_nodes.page_robot import PageRobot
 
 
@@ -28,7 +31,9 @@ class GuiNode(Node):
         super().__init__("gui")
         cell = parameters.read_cell(self)
         drives = parameters.number(self, "drives", "1: the page may drive the arm; 0: it watches and stops.", 1)
-        page = self._page()
+        run = Path(
+            parameters.text(self, "run", "The folder that the page's address and the resets are written to.")
+        )
         guide = parameters.text(self, "guide", "The file of which starts come next; empty: there is none.")
         self._desk = Desk(
             cell,
@@ -36,9 +41,9 @@ class GuiNode(Node):
             arms.kinematics(cell),
             can_drive=bool(drives),
             guide=config.read(Guide, Path(guide)) if guide else None,
+            resets=ResetLog(run),
         )
-        store = parameters.text(self, "store", "The folder of recorded episodes; empty: nothing is recorded.")
-        self._server = PageServer(self._desk, page, stamps.offset_ns(), Path(store) if store else None)
+        self._server = PageServer(self._desk, served(self), stamps.offset_ns(), folders(self, guide))
         self.create_subscription(JointState, "joint_states", self._joints, qos.NEWEST)
         self.create_subscription(JointState, "joint_command_sent", self._sent, qos.NEWEST)
         self.create_subscription(String, "control_source", self._source, qos.LATCHED)
@@ -47,17 +52,18 @@ class GuiNode(Node):
         self.create_subscription(diagnostics.DiagnosticArray, diagnostics.TOPIC, self._diagnosed, 10)
         for name in cell.cameras:
             self.create_subscription(Image, f"{name}/image_raw", partial(self._image, name), qos.IMAGES_IN)
-        run = parameters.text(self, "run", "The folder that the page's address is written to.")
-        (Path(run) / "page.txt").write_text(self._server.link + "\n", encoding="utf-8")
+        self.create_subscription(PoseStamped, object_poses.TOPIC, self._found, qos.NEWEST)
+        self.create_subscription(Float32, SCORE, self._scored, qos.NEWEST)
+        (run / "page.txt").write_text(self._server.link + "\n", encoding="utf-8")
 
     def close(self) -> None:
         self._server.close()
 
-    def _page(self) -> ServePage:
-        host = parameters.text(self, "host", "Where to listen.", "127.0.0.1")
-        port = parameters.number(self, "port", "0 picks a free one.", 8090)
-        token_file = parameters.text(self, "token_file", "Needed where `host` is not this machine alone.")
-        return ServePage(host=host, port=port, token_file=Path(token_file) if token_file else None)
+    def _found(self, message: PoseStamped) -> None:
+        self._desk.found = object_poses.from_message(message)
+
+    def _scored(self, message: Float32) -> None:
+        self._desk.score = time.monotonic_ns(), message.data
 
     def _joints(self, message: JointState) -> None:
         self._desk.reading = joints.reading(message)

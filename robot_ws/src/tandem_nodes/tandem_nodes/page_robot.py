@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 from std_srvs.srv import SetBool
 
 from hardware.arm_loop import JointCommand
-from hardware.episode_request import EpisodeRequest
+from hardware.episode_request import EpisodeRequest, What
 from tandem_nodes import joints, qos
 
 REQUESTS = "episode_request"
@@ -34,5 +32,5 @@ class PageRobot:
     def emergency_stop(self, active: bool) -> None:
         self._stop.call_async(SetBool.Request(data=active))
 
-    def ask_episode(self, what: Literal["start", "stop", "success", "failure", "discard"]) -> None:
+    def ask_episode(self, what: What) -> None:
         self._requests.publish(String(data=EpisodeRequest(what=what).model_dump_json()))
