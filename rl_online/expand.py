@@ -1,8 +1,8 @@
-"""`tandem rl expand`: a few demonstrations in; many more over a region of starts out, each rolled out in physics.
+"""`tandem rl expand`: few demonstrations in, or none; many over a region of starts out, each rolled out in physics.
 
-Generator (b): a demonstration is warped to the new place of the object (`rl_online.warp`), executed, and kept only if
-the outcome was measured as a success. The report says the yield and shows where demonstrations are, and where they
-are missing. Stopped runs go on: the store holds what was kept, `tries.jsonl` every try.
+Two generators (`rl_online.generators`): `warp` bends a demonstration to the object's new place, `plan` finds a grasp
+and a motion by itself. Kept is only what was measured as a success. The report says the yield and shows where
+demonstrations are, and where they are missing. Stopped runs go on: the store holds what was kept, `tries.jsonl` all.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from typing import Annotated, Literal
 import numpy as np
 import tyro
 from jaxtyping import Float
-from matplotlib.figure import Figure
 from numpy import ndarray
 from pydantic import Field, PositiveInt
 
@@ -26,33 +25,42 @@ from hardware.bench.tasks.start import TaskStart
 from hardware.config import Config
 from hardware.dataset.store import EpisodeStore
 from hardware.episode import Source
+from hardware.errors import BadInput
 from hardware.kinematics import Kinematics, Unreachable, kinematic_model
 from hardware.progress import progress
-from rl_online import warp
+from rl_online import contact_sheet, coverage, warp
 from rl_online.demos import column_names, draw, step
 from rl_online.episode_log import EpisodeLog, store_episode
+from rl_online.generators import Generator, GeneratorName, WarpGenerator
+from rl_online.motion_planner import NoWay
 from rl_online.open_world import WorldChoice, open_world
+from rl_online.plan_generator import PlanGenerator, PlanSearch
 from rl_online.regions import Fineness, PartName, Polygon, Region, cell_of, grid
-from rl_online.world import World, pose_of, pose_values
+from rl_online.solids import open_solids
+from rl_online.world import World, pose_of
+from vla import report_page
 from vla.demonstrations import Demonstrations, open_demonstrations
 from vla.intervals import wilson
 from vla.policy import GRIPPER
 
 log = logging.getLogger(__name__)
 
-TRIES, FIGURES, COVERAGE = "tries.jsonl", "expand.json", "coverage.png"
+TRIES, FIGURES, SETTINGS, REPORT = "tries.jsonl", "expand.json", "run.json", "report.html"
+COVERAGE, SHEET = "coverage.png", "looks.png"
 SETTLE_STEPS = 10
 """After the last target, for the object to come to rest."""
 Result = Literal["success", "failure", "unreachable"]
 
 
 class ExpandDemos(Config):
-    """Warp demonstrations over a region of starts, run them in physics, keep the successes."""
+    """Make demonstrations over a region of starts, run them in physics, keep the successes."""
 
-    demos: tyro.conf.Positional[Path]
-    """A store or dataset whose state has the object's pose, as `tandem rl demos` records it."""
+    demos: tyro.conf.Positional[Path | None] = None
+    """A store or dataset whose state has the object's pose, as `tandem rl demos` records it. Generator `plan` needs
+    none; what is given is shown in the coverage map."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """Run folder: store/ (the new demonstrations), expand.json, coverage.png, tries.jsonl."""
+    """Run folder: store/ (the new demonstrations), report.html, expand.json, coverage.png, looks.png, tries.jsonl."""
+    generator: GeneratorName = "warp"
     world: WorldChoice = WorldChoice()
     part: PartName = "ood"
     """Which start regions to fill."""
@@ -64,18 +72,28 @@ class ExpandDemos(Config):
     """Times the count, before it gives up."""
     cameras: bool = True
     """no-cameras: states alone; much faster."""
+    vary: bool = True
+    """Vary the pictures of a twin from episode to episode, as `world.looks` says. The bench's look is its own."""
     poses: bool = True
+    plan: PlanSearch = PlanSearch()
     grid: Fineness = Fineness()
     """Of the coverage map."""
     seed: int = Field(default=0, ge=0)
     json_file: Annotated[Path | None, tyro.conf.arg(name="json")] = None
 
+    @property
+    def choice(self) -> WorldChoice:
+        """The world, with its looks varied where there are pictures of a twin."""
+        varied = self.vary and self.cameras and self.world.bundle is not None
+        return self.world.but(varied=varied or self.world.varied)
+
 
 class Try(Config):
-    """One warped demonstration, as it came out."""
+    """One episode, as it came out."""
 
     number: int
-    demo: int
+    demo: int | None
+    """The demonstration that it was made of."""
     start: TaskStart
     result: Result
     steps: int = 0
@@ -85,6 +103,7 @@ class ExpandFigures(Config):
     """Yield and coverage."""
 
     world: str
+    generator: str
     part: str
     kept: int
     tried: int
@@ -100,35 +119,64 @@ class ExpandFigures(Config):
 
 def expand(config: ExpandDemos) -> int:
     """The verb. Exit code 3 when the yield was too low to reach the count."""
-    world = open_world(config.world, 1)
-    regions = regions_of(config, world.sheet.parts)
-    given = open_demonstrations(config.demos, config.demos.name)
-    kinematics = Kinematics(kinematic_model(ARMS[config.world.arm]), TIP)
-    paths = [path_of(given, number, world.sheet.object_name, kinematics) for number in range(len(given))]
+    world = open_world(config.choice, 1)
     try:
-        done = collect(config, world, regions, paths, kinematics)
+        regions = regions_of(config, world.sheet.parts)
+        paths = given_paths(config, world.sheet.object_name)
+        generator = open_generator(config, world, paths)
+        begin(config)
+        done = collect(config, world, regions, generator)
+        if config.choice.varied:
+            contact_sheet.draw(config.output / SHEET, world, [one.start for one in done])
     finally:
         world.close()
-    figures = figures_of(config, world.label, regions, paths, done)
+    given = [start_of(path) for path in paths]
+    figures = figures_of(config, world.label, regions, given, done)
     artefact.write_model(config.output / FIGURES, figures)
-    picture(config.output / COVERAGE, regions, world.sheet.goal, paths, done)
+    tried = {result: [one.start for one in done if one.result == result] for result in coverage.LOOKS}
+    coverage.draw(
+        config.output / COVERAGE, regions, world.sheet.goal, given, tried, f"{world.label}: {config.generator}"
+    )
+    report(config, figures)
     if config.json_file is not None:
         artefact.write_model(config.json_file, figures)
-    low, high = figures.interval
-    print(
-        f"kept {figures.kept} of {figures.tried} ({figures.rate:.0%}, 95 %: {low:.0%} … {high:.0%}), "
-        f"{figures.unreachable} out of reach; {figures.covered_cells} of {figures.cells} cells covered"
-    )
-    print(f"demonstrations: {config.output / 'store'}\ncoverage map:   {config.output / COVERAGE}")
+    print(words(figures))
+    print(f"demonstrations: {config.output / 'store'}\nreport:         {config.output / REPORT}")
     return 0 if figures.kept >= config.count else 3
 
 
+def given_paths(config: ExpandDemos, object_name: str) -> list[warp.ToolPath]:
+    """The demonstrations as the tool's ways. Raises `BadInput` where a generator needs them and has none."""
+    if config.demos is None:
+        if config.generator == "warp":
+            raise BadInput("there is no demonstration to warp", "name a store, or --generator plan")
+        return []
+    given = open_demonstrations(config.demos, config.demos.name)
+    kinematics = Kinematics(kinematic_model(ARMS[config.world.arm]), TIP)
+    return [path_of(given, number, object_name, kinematics) for number in range(len(given))]
+
+
+def open_generator(config: ExpandDemos, world: World, paths: Sequence[warp.ToolPath]) -> Generator:
+    arm = ARMS[config.world.arm]
+    kinematics = Kinematics(kinematic_model(arm), TIP)
+    if config.generator == "warp":
+        return WarpGenerator(paths, world.sheet.object_name, kinematics, arm, world.rate_hz)
+    solids = open_solids(config.world, world.sheet.object_name)
+    return PlanGenerator(solids, kinematics, config.world.task, world.sheet.goal, world.rate_hz, config.plan)
+
+
+def begin(config: ExpandDemos) -> None:
+    """Refuses to go on with tries of other settings."""
+    file = config.output / SETTINGS
+    settings = config.model_dump_json(indent=2, exclude={"output", "json_file", "count", "most_tries"}) + "\n"
+    if file.is_file() and file.read_text(encoding="utf-8") != settings:
+        raise BadInput(f"{config.output} holds tries of other settings", "name a new --output")
+    config.output.mkdir(parents=True, exist_ok=True)
+    artefact.write_text(file, settings)
+
+
 def collect(
-    config: ExpandDemos,
-    world: World,
-    regions: Sequence[tuple[PartName, Region]],
-    paths: Sequence[warp.ToolPath],
-    kinematics: Kinematics,
+    config: ExpandDemos, world: World, regions: Sequence[tuple[PartName, Region]], generator: Generator
 ) -> list[Try]:
     """Tries until the store has its count or too many failed; with those of runs before."""
     store = EpisodeStore.create(config.output / "store")
@@ -136,7 +184,7 @@ def collect(
     done, kept = read_tries(config.output / TRIES), len(store.finished())
     with progress("twin demonstrations", config.count, min(kept, config.count)) as advance:
         while kept < config.count and len(done) < config.most_tries * config.count:
-            one = attempt(len(done), paths, regions, world, kinematics, config)
+            one = attempt(len(done), regions, world, generator, config)
             done.append(one)
             with (config.output / TRIES).open("a", encoding="utf-8") as stream:
                 stream.write(one.model_dump_json() + "\n")
@@ -147,10 +195,12 @@ def collect(
 
 
 def regions_of(config: ExpandDemos, of_task: Sequence[tuple[PartName, Region]]) -> list[tuple[PartName, Region]]:
-    if config.polygon:
-        yaw_rad = of_task[0][1].yaw_rad
-        return [(config.part, Polygon(name="drawn", outline_m=config.polygon, yaw_rad=yaw_rad))]
-    return [(name, region) for name, region in of_task if name == config.part]
+    if not config.polygon:
+        return [(name, region) for name, region in of_task if name == config.part]
+    if len(config.polygon) < 3:
+        raise BadInput(f"a polygon of {len(config.polygon)} corners", "--polygon x y x y x y")
+    yaw_rad = of_task[0][1].yaw_rad
+    return [(config.part, Polygon(name="drawn", outline_m=config.polygon, yaw_rad=yaw_rad))]
 
 
 def path_of(given: Demonstrations, number: int, object_name: str, kinematics: Kinematics) -> warp.ToolPath:
@@ -162,63 +212,59 @@ def path_of(given: Demonstrations, number: int, object_name: str, kinematics: Ki
 
 def attempt(
     number: int,
-    paths: Sequence[warp.ToolPath],
     regions: Sequence[tuple[PartName, Region]],
     world: World,
-    kinematics: Kinematics,
+    generator: Generator,
     config: ExpandDemos,
 ) -> Try:
-    """Try `number` is a function of the seed: another start, the demonstration that stood nearest."""
+    """Try `number` is a function of the seed: its start, and what the generator draws."""
     rng = np.random.default_rng([config.seed, number])
     start = draw(regions, config.part, rng)
-    demo = nearest(paths, start)
     world.reset([start], [0])
-    now = world.moment()
-    columns = dict(zip(column_names(world, True)[-5:], pose_values(now.Ts_base_object)[0].tolist(), strict=True))
-    path = paths[demo]
+    demo = generator.demo_for(world.moment())
     try:
-        poses = warp.warp(path, pose_of(columns, world.sheet.object_name))
-        q_rad = warp.joint_path(poses, now.q_rad[0], kinematics)
-    except Unreachable:
+        episode, success = run(world, generator, rng, config)
+    except (Unreachable, NoWay) as error:
+        log.debug("try %d: %s", number, error)
         return Try(number=number, demo=demo, start=start, result="unreachable")
-    arm = ARMS[config.world.arm]
-    actions = warp.paced(q_rad, path.gripper_open, world.rate_hz, arm.velocity_rad_s)
-    episode, success = run(world, actions, config)
     if success:
         source: Source = "twin" if config.world.bundle is not None else "scripted"
         cameras = world.camera_names if config.cameras else ()
-        words = world.sheet.instruction
-        store_episode(episode, config.output / "store", words, source, True, cameras, world.label)
+        instruction = world.sheet.instruction
+        store_episode(episode, config.output / "store", instruction, source, True, cameras, world.label)
     return Try(
         number=number, demo=demo, start=start, result="success" if success else "failure", steps=len(episode)
     )
 
 
-def run(world: World, actions: Float[ndarray, "T D"], config: ExpandDemos) -> tuple[EpisodeLog, bool]:
-    """Until the outcome is a success, the way is over and at rest, or time is out."""
+def run(
+    world: World, generator: Generator, rng: np.random.Generator, config: ExpandDemos
+) -> tuple[EpisodeLog, bool]:
+    """Until the outcome is a success, the generator's parts are over and at rest, or time is out."""
     limit = round(world.sheet.time_limit_s * world.rate_hz)
-    padded = np.concatenate([actions, np.tile(actions[-1], (SETTLE_STEPS, 1))])
     episode = EpisodeLog(column_names(world, config.poses), (*world.joint_names, GRIPPER), world.rate_hz)
-    for action in padded[:limit]:
-        step(world, action, episode, config.cameras)
-        if world.moment().success[0]:
+
+    def success_after(actions: Float[ndarray, "T D"]) -> bool:
+        for action in actions[: limit - len(episode)]:
+            step(world, action, episode, config.cameras)
+            if world.moment().success[0]:
+                return True
+        return False
+
+    parts = generator.parts(world.moment(), rng)
+    actions = next(parts)
+    while True:
+        if success_after(actions):
             return episode, True
-    return episode, False
-
-
-def nearest(paths: Sequence[warp.ToolPath], start: TaskStart) -> int:
-    """The demonstration whose object stood nearest: the least is bent."""
-    away = [
-        float(np.hypot(*(path.T_base_object.translation_m[:2] - np.array([start.x_m, start.y_m]))))
-        for path in paths
-    ]
-    return int(np.argmin(away))
+        try:
+            actions = parts.send(world.moment())
+        except StopIteration:
+            return episode, success_after(np.tile(actions[-1], (SETTLE_STEPS, 1)))
 
 
 def read_tries(file: Path) -> list[Try]:
     """Whole lines only."""
     if not file.is_file():
-        file.parent.mkdir(parents=True, exist_ok=True)
         return []
     text = file.read_text(encoding="utf-8")
     whole = text[: text.rfind("\n") + 1]
@@ -231,15 +277,16 @@ def figures_of(
     config: ExpandDemos,
     world: str,
     regions: Sequence[tuple[PartName, Region]],
-    paths: Sequence[warp.ToolPath],
+    given: Sequence[TaskStart],
     done: Sequence[Try],
 ) -> ExpandFigures:
     kept = [one for one in done if one.result == "success"]
     cells = grid(regions, config.grid)
-    covered = {cell_of(start, cells) for start in [*(one.start for one in kept), *map(start_of, paths)]} - {None}
+    covered = {cell_of(start, cells) for start in [*(one.start for one in kept), *given]} - {None}
     low, high = wilson(len(kept), len(done))
     return ExpandFigures(
         world=world,
+        generator=config.generator,
         part=config.part,
         kept=len(kept),
         tried=len(done),
@@ -258,46 +305,24 @@ def start_of(path: warp.ToolPath) -> TaskStart:
     return TaskStart(x_m=float(matrix[0, 3]), y_m=float(matrix[1, 3]), yaw_rad=yaw_rad)
 
 
-def picture(
-    file: Path,
-    regions: Sequence[tuple[PartName, Region]],
-    goal: TaskStart,
-    paths: Sequence[warp.ToolPath],
-    done: Sequence[Try],
-) -> None:
-    """Where demonstrations are against where the robot must work; y points left, as the robot looks."""
-    figure = Figure(figsize=(6, 5), layout="constrained")
-    panel = figure.subplots()
-    for name, region in regions:
-        corners = region.outline_m if isinstance(region, Polygon) else _corners(region)
-        x, y = np.array([*corners, corners[0]]).T
-        panel.fill(y, x, color="0.93")
-        panel.plot(y, x, color="0.5", linewidth=0.8)
-        panel.annotate(f"{name}: {region.name}", (y.max(), x.max()), fontsize=7)
-    looks = {"success": ("tab:blue", "o"), "failure": ("tab:orange", "x"), "unreachable": ("0.4", "+")}
-    given = [start_of(path) for path in paths]
-    panel.plot(
-        [s.y_m for s in given],
-        [s.x_m for s in given],
-        "s",
-        color="black",
-        markersize=5,
-        label=f"given ({len(given)})",
+def words(figures: ExpandFigures) -> str:
+    low, high = figures.interval
+    return (
+        f"kept {figures.kept} of {figures.tried} ({figures.rate:.0%}, 95 %: {low:.0%} … {high:.0%}), "
+        f"{figures.unreachable} out of reach; {figures.covered_cells} of {figures.cells} cells covered"
     )
-    for result, (colour, marker) in looks.items():
-        starts = [one.start for one in done if one.result == result]
-        xs, ys = [start.x_m for start in starts], [start.y_m for start in starts]
-        panel.plot(ys, xs, marker, color=colour, markersize=4, linestyle="none", label=f"{result} ({len(starts)})")
-    panel.plot([goal.y_m], [goal.x_m], "*", color="tab:green", markersize=12, label="goal")
-    panel.invert_xaxis()
-    panel.set_aspect("equal")
-    panel.set_xlabel("y [m]")
-    panel.set_ylabel("x [m]")
-    panel.legend(fontsize=7)
-    with artefact.staged_file(file) as staged:
-        figure.savefig(staged, dpi=130)
 
 
-def _corners(region: Region) -> tuple[tuple[float, float], ...]:
-    (x0, y0), (x1, y1) = region.lower_m, region.upper_m
-    return ((x0, y0), (x1, y0), (x1, y1), (x0, y1))
+def report(config: ExpandDemos, figures: ExpandFigures) -> None:
+    """One file that needs no network."""
+    rows = [
+        ("world", figures.world),
+        ("generator", figures.generator),
+        ("region", figures.part),
+        ("", words(figures)),
+    ]
+    parts = [report_page.table(rows), "<h2>Where demonstrations are</h2>"]
+    parts.append(report_page.embedded(config.output / COVERAGE))
+    if (config.output / SHEET).is_file():
+        parts += ["<h2>Looks, one a row of episodes</h2>", report_page.embedded(config.output / SHEET)]
+    report_page.write(config.output / REPORT, "expand", "Demonstrations over a region", parts)

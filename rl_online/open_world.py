@@ -12,8 +12,10 @@ from hardware.bench.arm_models import ArmName
 from hardware.bench.plant_config import LiveCamera, PlantConfig, TaskName
 from hardware.bench.tasks.catalogue import open_task
 from hardware.config import Config
+from hardware.errors import BadInput
 from rl_online import bench_world
 from rl_online.bench_world import BenchWorld
+from rl_online.looks import Looks
 from rl_online.twin_world import Outcome, TwinWorld
 from rl_online.world import TaskSheet, World
 from twin.sim.open import Engine, open_simulator
@@ -35,6 +37,9 @@ class WorldChoice(Config):
     seed: NonNegativeInt = 0
     """Of the bench's looks and sizes."""
     rate_hz: PositiveFloat = 20.0
+    varied: bool = False
+    """Vary the twin's pictures from episode to episode, as `looks` says."""
+    looks: Looks = Looks()
     camera_px: int = Field(default=160, ge=2)
     """Width of the pictures; their height is three quarters of it."""
 
@@ -56,6 +61,8 @@ def plant_config(choice: WorldChoice) -> PlantConfig:
 def open_world(choice: WorldChoice, n_envs: int = 1) -> World:
     """Raises `BadInput` for a bundle that cannot be simulated."""
     if choice.bundle is None:
+        if choice.varied:
+            raise BadInput("the bench's looks are its own", "--world.bundle TWIN, or --world.no-varied")
         return BenchWorld(plant_config(choice), n_envs, choice.rate_hz)
     task = open_task(choice.task, choice.arm)
     sheet = TaskSheet(
@@ -66,4 +73,5 @@ def open_world(choice: WorldChoice, n_envs: int = 1) -> World:
         task.layout.goal,
     )
     simulator = open_simulator(choice.bundle, choice.engine, n_envs, control_hz=choice.rate_hz)
-    return TwinWorld(simulator, sheet, choice.outcome, px=choice.camera_px)
+    looks = choice.looks if choice.varied else None
+    return TwinWorld(simulator, sheet, choice.outcome, px=choice.camera_px, looks=looks)

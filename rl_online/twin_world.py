@@ -15,7 +15,10 @@ from hardware.bench.tasks.start import TaskStart
 from hardware.config import Config
 from hardware.errors import BadInput
 from hardware.spatial import Pose, rotation_from_rotvec
+from rl_online.looks import Looks, Painter
 from rl_online.world import Moment, TaskSheet
+from twin.sim.mujoco import MujocoSim
+from twin.sim.pixels import open_pixels
 from twin.sim.protocol import SimState, Simulator, Start
 
 
@@ -43,7 +46,9 @@ class TwinWorld:
         outcome: Outcome,
         table_z_m: float = 0.0,
         px: PositiveInt = 128,
+        looks: Looks | None = None,
     ) -> None:
+        """`looks`: every episode has light, colours, textures and eyes of its own; None: as the scan saw it."""
         if sheet.object_name not in simulator.object_names:
             have = ", ".join(simulator.object_names) or "none"
             raise BadInput(
@@ -51,6 +56,12 @@ class TwinWorld:
             )
         self.simulator, self.sheet, self.outcome = simulator, sheet, outcome
         self.label = f"twin ({simulator.engine})"
+        self._painter: Painter | None = None
+        if looks is not None:
+            if not isinstance(simulator, MujocoSim):
+                raise BadInput(f"looks cannot be varied in {simulator.engine}", "--world.engine mujoco")
+            self._painter = Painter(open_pixels(simulator.scene, simulator.model), looks, sheet.object_name)
+            self._bodies = simulator
         self._table_z_m, self._px = table_z_m, px
         first = simulator.reset([Start()] * simulator.n_envs)
         self._T_base_scanned = first.Ts_base_object[sheet.object_name][0]
@@ -79,6 +90,9 @@ class TwinWorld:
         rows = list(envs)
         self._targets[rows] = np.concatenate([state.q_rad, state.gripper_open[:, None]], axis=1)[rows]
         self._keep(state, np.zeros((self.n_envs, 3)))
+        if self._painter is not None:
+            for env, start in zip(envs, starts, strict=True):
+                self._painter.begin(env, start)
 
     def placed(self, start: TaskStart) -> Pose:
         """T_base_object: as the scan saw it standing, turned about the vertical and moved over the table."""
@@ -104,7 +118,10 @@ class TwinWorld:
         )
 
     def picture(self, camera: str, env: int) -> UInt8[ndarray, "H W 3"]:
-        return self.simulator.render(camera, self._px, self._px * 3 // 4, [env])[0]
+        height = self._px * 3 // 4
+        if self._painter is not None:
+            return self._painter.picture(camera, env, self._px, height, self._bodies.Ts_world_body[env])
+        return self.simulator.render(camera, self._px, height, [env])[0]
 
     def close(self) -> None:
         self.simulator.close()

@@ -27,6 +27,11 @@ def picture(figure: Figure) -> str:
     return f'<img alt="" src="data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}">'
 
 
+def embedded(file: Path) -> str:
+    """A PNG."""
+    return f'<img alt="" src="data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()}">'
+
+
 def table(rows: Sequence[tuple[str, ...]]) -> str:
     """The first cell of each row is its name."""
     lines = [

@@ -46,6 +46,8 @@ class Step:
     wait_s: float = 0.0
     q_rad: tuple[float, ...] | None = None
     """Instead of a pose."""
+    via_rad: tuple[tuple[float, ...], ...] = ()
+    """Postures to pass on the way to `q_rad`, without a stop."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +132,7 @@ class Planner:
 
     def _ways(self, q_rad: Float[ndarray, " J"], step: Step) -> Float[ndarray, "N J"]:
         if step.q_rad is not None:
-            return np.stack([q_rad, np.array(step.q_rad)])
+            return np.stack([q_rad, *np.array(step.via_rad).reshape(-1, len(q_rad)), np.array(step.q_rad)])
         if step.T_base_tip is None:
             return q_rad[None]
         if step.way == "straight":

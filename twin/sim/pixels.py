@@ -8,8 +8,9 @@ what moves is drawn with as many Gaussians as its pixels can show. A camera on t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import mujoco
 import numpy as np
@@ -98,10 +99,19 @@ class SplatPixels:
         still.require_finite("the background")
         self.scene, self.layered, self.detail_px = scene, layered, detail_px
         self.still: Splat = still
-        self._moving_parts = moving
+        self.moving: Sequence[Part] = moving
         self.everything = Carried.of([*moving, Part("world", 0, still)])
         self._layers: dict[tuple[str, int, int], Layers] = {}
         self._tool_body = model.body(scene.hand.prefix + scene.hand.tool_body).id
+
+    def redressed(self, still: Splat, moving: Sequence[Part], cameras: Mapping[str, SimCamera]) -> SplatPixels:
+        """The same bodies with other Gaussians, seen from other places: a look for domain randomisation."""
+        other = copy.copy(self)
+        other.scene = replace(self.scene, cameras=dict(cameras))
+        other.still, other.moving = still, moving
+        other.everything = Carried.of([*moving, Part("world", 0, still)])
+        other._layers = {}
+        return other
 
     def render(
         self, camera: str, width_px: int, height_px: int, Ts_world_body: Float[ndarray, "M B 4 4"]
@@ -144,7 +154,7 @@ class SplatPixels:
             things = np.array([asset.pose.translation_m for asset in self.scene.objects])
             nearest_m = np.linalg.norm(things - T_world_cam[:3, 3], axis=1).min()
             cell_m = self.detail_px * float(nearest_m) / max(model.fx_px, model.fy_px)
-            parts = self._moving_parts
+            parts = self.moving
             if cell_m > 0:
                 parts = [Part(part.name, part.body, coarser(part.splat, cell_m)) for part in parts]
             self._layers[key] = Layers(still, Carried.of(parts))

@@ -6,6 +6,7 @@ with our rasteriser in gsplat's place; on a CUDA device it was not run, for want
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import mujoco
@@ -19,9 +20,11 @@ from hardware.camera_model import CameraModel
 from hardware.spatial import quat_wxyz_from_rotation
 from twin.rasterise.project import LOW_PASS_PX2, NEAR_M
 from twin.rasterise.protocol import Rendering
+from twin.sim.cameras import SimCamera
+from twin.sim.parts import Part
 from twin.sim.pixels import DETAIL_PX, Carried, SplatPixels
 from twin.sim.scene import SimScene
-from twin.splat import SH_DEGREE_OF_COEFFICIENTS
+from twin.splat import SH_DEGREE_OF_COEFFICIENTS, Splat
 
 AT_ONCE = 64
 """Environments drawn together: 80 000 Gaussians of degree 3 each take 1 GB for their colours."""
@@ -41,6 +44,12 @@ class GsplatPixels(SplatPixels):
         super().__init__(scene, model, layered, detail_px)
         self.device = device
         self._there: dict[int, tuple[Tensor, ...]] = {}
+
+    def redressed(self, still: Splat, moving: Sequence[Part], cameras: Mapping[str, SimCamera]) -> GsplatPixels:
+        other = super().redressed(still, moving, cameras)
+        assert isinstance(other, GsplatPixels)
+        other._there = {}
+        return other
 
     def drawn(
         self, carried: Carried, behind: Rendering, Ts_cam_part: Float[ndarray, "M P 3 4"], camera: CameraModel

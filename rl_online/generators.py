@@ -1,0 +1,72 @@
+"""Where an object stands in; what the arm should do about it out: the two ways to make twin demonstrations.
+
+`plan` (TwinRL's generator a, arXiv 2602.09023): grasps from the object's geometry, a motion plan between
+T_obj · T_grasp and T_target · T_grasp. `warp` (generator b): a person's demonstration bent to the new place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator as Dialogue
+from collections.abc import Sequence
+from typing import Literal, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from hardware.bench.arm_models import ArmModel
+from hardware.kinematics import Kinematics
+from hardware.spatial import Pose
+from rl_online import warp
+from rl_online.world import Moment, pose_columns, pose_of, pose_values
+
+GeneratorName = Literal["plan", "warp"]
+Parts = Dialogue[Float[ndarray, "T D"], Moment, None]
+"""Yields actions (joint targets in rad and the gripper's opening, at the world's rate), is sent what came of them."""
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """Makes demonstrations for one world."""
+
+    def demo_for(self, now: Moment) -> int | None:
+        """The demonstration that an episode from here is made of; None: of none."""
+        ...
+
+    def parts(self, now: Moment, rng: np.random.Generator) -> Parts:
+        """One episode, part by part. Raises `Unreachable` or `NoWay` where it finds nothing to do."""
+        ...
+
+
+class WarpGenerator:
+    """The demonstration whose object stood nearest, bent."""
+
+    def __init__(
+        self,
+        paths: Sequence[warp.ToolPath],
+        object_name: str,
+        kinematics: Kinematics,
+        arm: ArmModel,
+        rate_hz: float,
+    ) -> None:
+        self.paths, self.object_name = paths, object_name
+        self._kinematics, self._arm, self._rate_hz = kinematics, arm, rate_hz
+
+    def demo_for(self, now: Moment) -> int | None:
+        """The least is bent."""
+        at = now.Ts_base_object[0, :2, 3]
+        away = [float(np.linalg.norm(path.T_base_object.translation_m[:2] - at)) for path in self.paths]
+        return int(np.argmin(away))
+
+    def parts(self, now: Moment, rng: np.random.Generator) -> Parts:
+        del rng  # a warped demonstration has no choice
+        path = self.paths[self.demo_for(now) or 0]
+        poses = warp.warp(path, upright(now, self.object_name))
+        q_rad = warp.joint_path(poses, now.q_rad[0], self._kinematics)
+        yield warp.paced(q_rad, path.gripper_open, self._rate_hz, self._arm.velocity_rad_s)
+
+
+def upright(now: Moment, object_name: str) -> Pose:
+    """T_base_object of the first environment, turned about the vertical alone, as state columns tell it."""
+    values = pose_values(now.Ts_base_object)[0].tolist()
+    return pose_of(dict(zip(pose_columns(object_name), values, strict=True)), object_name)
