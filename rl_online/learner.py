@@ -27,7 +27,7 @@ from rl_online.agent import Agent, Stage
 from rl_online.link import FOR_ACTORS, LearnerServer, RunSettings
 from rl_online.presets import Algorithm, PresetName, preset
 from rl_online.replay import Mixture, Replay, Transitions
-from vla.demonstrations import open_demonstrations
+from vla.demonstrations import open_demonstrations, with_state
 from vla.policy_file import load_policy, save_policy
 from vla.tandem_vla import TandemVLA
 
@@ -164,7 +164,9 @@ class Learner:
         log.info("%d demonstrated chunks", len(self.mixture.demos))
 
     def _fill_from(self, folder: Path, source: Source) -> None:
-        demonstrations = open_demonstrations(folder, folder.name)
+        opened, names = open_demonstrations(folder, folder.name), self.agent.policy.interface.state_names
+        known = set(names) <= set(opened.layout.state_names)  # of another arm, columns go by their order
+        demonstrations = with_state(opened, names if known else ())
         agent, algorithm, stride = self.agent, self.config.algorithm, self.config.demo_stride
         for number in range(len(demonstrations)):
             key = f"{folder.name}/{number}/{agent.shape.embedding}"

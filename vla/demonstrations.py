@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -74,6 +74,38 @@ class ArrayDemonstrations:
 
     def __getitem__(self, episode: int, /) -> Demonstration:
         return self.episodes[episode]
+
+
+@dataclass(frozen=True, eq=False)
+class ChosenState:
+    """A dataset with some of its state columns: what a policy reads, of all that was recorded."""
+
+    whole: Demonstrations
+    state_names: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return self.whole.name
+
+    @property
+    def layout(self) -> Layout:
+        return self.whole.layout.but(state_names=self.state_names)
+
+    def __len__(self) -> int:
+        return len(self.whole)
+
+    def __getitem__(self, episode: int, /) -> Demonstration:
+        found, columns = self.whole[episode], self.whole.layout.state_names
+        return replace(found, state=found.state[:, [columns.index(name) for name in self.state_names]])
+
+
+def with_state(dataset: Demonstrations, names: Sequence[str]) -> Demonstrations:
+    """The dataset with these columns of the state; all where none is named. Raises `BadInput` for one it lacks."""
+    have = dataset.layout.state_names
+    missing = [name for name in names if name not in have]
+    if missing:
+        raise BadInput(f"'{dataset.name}' has no state column '{missing[0]}'; has: {_listed(have)}")
+    return dataset if not names or tuple(names) == have else ChosenState(dataset, tuple(names))
 
 
 def open_demonstrations(folder: Path, name: str) -> Demonstrations:

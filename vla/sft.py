@@ -31,7 +31,7 @@ MOST_FITTED_CHUNKS = 20_000
 
 def sft(config: TrainPolicy) -> int:
     """Leaves `policy/` (the best averaged weights by open-loop error) and `report.html` in the output folder."""
-    mixture = opened(config.data)
+    mixture = [demonstrations.with_state(dataset, config.state_names) for dataset in opened(config.data)]
     run = start(config, mixture)
     run.finish()
     if run.accelerator.is_main_process:

@@ -61,6 +61,8 @@ class TrainPolicy(TrainingRun):
     """How often each dataset is drawn from, e.g. 1 1 for half real, half twin. Empty: by its number of frames."""
     cameras: tuple[str, ...] = ()
     """Empty: all that the first dataset has (three at most)."""
+    state_names: tuple[str, ...] = ()
+    """The columns of the state that the policy reads, as a cell has them (joints, gripper). Empty: all recorded."""
     horizon_steps: PositiveInt = 16
     """H, the steps of one chunk."""
     space: ActionSpace = "joint_pos_rad"

@@ -189,3 +189,17 @@ def test_cameras_are_chosen_by_name() -> None:
         demonstrations.cameras_of(both, ["wrist"])
     with pytest.raises(BadInput, match="4 cameras, at most 3"):
         demonstrations.cameras_of([with_layout(cameras=("a", "b", "c", "d"))])
+
+
+def test_a_policy_may_read_some_of_the_recorded_columns() -> None:
+    layout = Layout(cameras=(), state_names=("a", "b", "block.x_m"), action_names=("a",), rate_hz=10.0)
+    state = np.arange(6, dtype=np.float32).reshape(2, 3)
+    none = np.zeros((2, 8, 8, 3), np.uint8)
+    episode = demonstrations.Demonstration("do", state, np.zeros((2, 1), np.float32), lambda camera: none)
+    whole = demonstrations.ArrayDemonstrations("d", layout, [episode])
+    chosen = demonstrations.with_state(whole, ("b", "a"))
+    assert chosen.layout.state_names == ("b", "a")
+    assert chosen[0].state.tolist() == [[1.0, 0.0], [4.0, 3.0]]
+    assert demonstrations.with_state(whole, ()) is whole
+    with pytest.raises(BadInput, match=r"no state column 'c'; has: a, b, block\.x_m"):
+        demonstrations.with_state(whole, ("c",))
