@@ -37,7 +37,7 @@ STEPS_M = (0.008, 0.004, 0.002, 0.001, 0.0005)
 MOST_ROUNDS = 6
 EDGE_WORTH = 3.0
 EDGE_POINTS = 12
-LEAST_ALIKE = 0.65
+LEAST_ALIKE = 0.72
 """Below, it is not there, or something stands before it."""
 FEWEST_PX = 25
 UPPER = [1, 3, 7, 5]
@@ -82,6 +82,7 @@ class Finder:
         samples = np.array(colours, np.uint8).reshape(-1, 1, 3)
         shades = [np.clip(samples * shade, 0, 255).astype(np.uint8) for shade in SHADES]
         self._object = _histogram(_bins(np.concatenate(shades)))
+        self._roots = np.sqrt(np.stack([self._object, *(_histogram(_bins(shade)) for shade in shades)]))
         self.symmetry_rad = symmetry_rad(size_m)
 
     def find(self, rgb: UInt8[ndarray, "H W 3"]) -> Sighting | None:
@@ -183,14 +184,17 @@ class Finder:
         return score
 
     def _likeness(self, look: Look, pose: Float[ndarray, " 3"]) -> float:
-        """Of the colours in the silhouette to the object's: the Bhattacharyya coefficient, 0 … 1."""
+        """Of the colours in the silhouette to the object's: the Bhattacharyya coefficient, 0 … 1.
+
+        The better of all shades together, as on a box with bright and dark faces, and each alone, in flat light.
+        """
         lines = self._lines(look.camera, pose)
         if lines is None:
             return 0.0
         inside = tuple(_within_hull(lines[0], channel) for channel in look.bins)
         if len(inside[0]) < FEWEST_PX:
             return 0.0
-        return float(np.sqrt(_histogram(inside) * self._object).sum())
+        return float((np.sqrt(_histogram(inside)) * self._roots).sum((1, 2, 3)).max())
 
     def _lines(
         self, camera: CameraModel, pose: Float[ndarray, " 3"]
