@@ -79,7 +79,15 @@ COMMANDS: dict[str, dict[str, Command]] = {
         "expand": Command("rl_online.expand", "ExpandDemos", "expand", "a few demonstrations → many over a region"),
         "learn": Command("rl_online.learner", "LearnOnline", "learn", "demonstrations and tried chunks → a policy"),
         "act": Command("rl_online.actor", "ActOnline", "act", "try the newest policy, send what came of it"),
+        "guide": Command(
+            "rl_online.guide", "GuideResets", "guide", "a reset plan, a twin → starts drawn for the page"
+        ),
         "mine": Command("rl_online.mine", "MinePolicy", "mine", "a policy → failure map, S_target, reset plan"),
+        "real": Command("rl_online.real", "GuideReal", "real", "guided, verified, gated learning on a cell"),
+        "report": Command("rl_online.report", "ReportRun", "report", "a guided run → report.html"),
+        "reward": Command(
+            "rl_online.reward_verbs", "JudgeSuccess", "reward", "labelled episodes → a learned judge of success"
+        ),
     },
     "data": {
         "check": Command("hardware.dataset.check", "CheckData", "run", "what is wrong with a store or LeRobot set"),
