@@ -130,6 +130,9 @@ COMMANDS: dict[str, dict[str, Command]] = {
             "hardware.up", "UpCell", "up", "a whole robot cell as ROS 2 processes; the bench needs no robot"
         ),
     },
+    "demo": {
+        ONLY: Command("rl_online.demo", "WholeDemo", "demo", "the whole loop on the bench, small, resumable"),
+    },
     "gui": {
         ONLY: Command("hardware.up", "OpenPage", "up", "the same with the page: see, drive by keys, record, stop"),
     },

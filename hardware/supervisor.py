@@ -27,7 +27,8 @@ from hardware.node_graph import NodeSpec
 
 STOP_S = 5.0
 """A process that has not ended by then is killed."""
-READY_S = 120.0
+READY_S = 300.0
+"""A busy machine takes a minute to import what learns."""
 FIRST_WAIT_S = 0.2
 TELL_PRIORITY = 40
 MINUTE_NS = 60_000_000_000

@@ -206,8 +206,8 @@ def processes(config: GuideReal, cell: CellConfig) -> tuple[NodeSpec, ...]:
     port = ("--port", str(cell.policy.port))
     beside = (
         NodeSpec("server", "rl_online.real_server", arguments=("--run", run, *port), tier=0, holds_policy=True),
-        NodeSpec("learner", "rl_online.real_learner", arguments=("--run", run)),
-        NodeSpec("coach", "rl_online.real_coach", arguments=("--run", run)),
+        NodeSpec("learner", "rl_online.real_process", arguments=("learner", "--run", run)),
+        NodeSpec("coach", "rl_online.real_process", arguments=("coach", "--run", run)),
     )
     return (*beside, *map(guided, graph(cell, occasion)))
 

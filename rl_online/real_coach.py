@@ -1,4 +1,4 @@
-"""`python -m rl_online.real_coach`: what happens beside the robot in a guided run, one process.
+"""What happens beside the robot in a guided run, one process (`rl_online.real_process coach`).
 
 It sends finished episodes from the recorder's store to the learner, seeds the replay with twin successes, asks the gate
 about new weights, and re-creates failures in the twin. All it has done lies in the run folder, so it may be killed at
@@ -8,23 +8,18 @@ any moment: what it does again then changes nothing.
 from __future__ import annotations
 
 import logging
-import os
-import signal
-import sys
-import threading
-from dataclasses import dataclass, field
+import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import tyro
 
-from hardware import announcement, artefact, notify
+from hardware import announcement, artefact
 from hardware import config as configs
 from hardware.announcement import EpisodeResult
 from hardware.config import Config
 from hardware.dataset.store import EpisodeStore
 from hardware.dataset.stored_episode import StoredEpisode
-from hardware.errors import TandemError
 from hardware.messages import NANOSECONDS_PER_SECOND
 from rl_online import real_recreate, real_transitions
 from rl_online.actor import Explorer
@@ -45,7 +40,7 @@ from rl_online.real_config import (
     STARTS,
     GuideReal,
     PreparedStart,
-)  # fmt: skip
+)
 from rl_online.real_gate import Gated, WeightGate, acting_head
 from rl_online.real_recreate import Recreated
 from rl_online.resets import ResetPlan
@@ -54,14 +49,6 @@ from vla.policy_file import load_policy
 log = logging.getLogger(__name__)
 
 ROUND_S = 1.0
-NICE = 15
-"""The robot's processes go first."""
-
-
-class CoachRun(Config):
-    """Coach a guided run until told to stop."""
-
-    run: Path
 
 
 class SentEpisode(Config):
@@ -77,7 +64,6 @@ class SentEpisode(Config):
 class Coach:
     run: Path
     config: GuideReal
-    closing: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
         self.algorithm = preset(self.config.preset)
@@ -91,7 +77,8 @@ class Coach:
         self.have = -1
 
     def coach(self) -> None:
-        while not self.closing.wait(ROUND_S):
+        while True:
+            time.sleep(ROUND_S)
             try:
                 self.seed()
                 self.send()
@@ -120,7 +107,7 @@ class Coach:
 
     def _send_one(self, episode: StoredEpisode, key: str, twin: bool) -> None:
         """Once: what is acknowledged is written down, and what is sent twice the replay knows by its ids."""
-        if self.closing.is_set() or (key, episode.number) in self._sent():
+        if (key, episode.number) in self._sent():
             return
         rows = real_transitions.of_episode(
             episode, self.policy, self.algorithm, key, self.config.stride, "twin" if twin else None
@@ -160,7 +147,7 @@ class Coach:
         done = read_models(self.run / RECREATED, Recreated)
         failed = [result for result in announcement.results(self.run) if result.success is False]
         left = [result for result in failed if result.episode not in {one.episode for one in done}]
-        if not left or self.config.recreate == 0 or self.closing.is_set():
+        if not left or self.config.recreate == 0:
             return
         starts = {line.episode: line for line in read_models(self.run / STARTS, PreparedStart)}
         stored, start = stored_of(self.run, left[0]), starts.get(left[0].episode)
@@ -190,22 +177,8 @@ def stored_of(run: Path, result: EpisodeResult) -> StoredEpisode | None:
     return None
 
 
-def main() -> int:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
+def run_for(run: Path) -> int:
+    """In `rl_online.real_process`, until it is interrupted."""
     torch.set_num_threads(1)
-    os.setpriority(os.PRIO_PROCESS, 0, NICE)
-    run = tyro.cli(CoachRun, prog="python -m rl_online.real_coach").run
-    try:
-        coach = Coach(run, configs.read(GuideReal, run / SETTINGS))
-    except TandemError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return error.exit_code
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: coach.closing.set())
-    notify.ready()
-    coach.coach()
+    Coach(run, configs.read(GuideReal, run / SETTINGS)).coach()
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import logging
 import math
-import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
@@ -20,12 +19,11 @@ from hardware import announcement
 from hardware import config as configs
 from hardware.bench.tasks.start import TaskStart
 from hardware.cell import CellConfig
-from hardware.errors import TandemError
 from hardware.page.finder import Finder
-from hardware.ports import CameraImage
 from hardware.spatial import Pose
 from rl_online.lines import add_line
 from rl_online.real_config import AUDIT, GUIDANCE, PAUSE, PLAN, STARTS, Guidance, Judged, PreparedStart
+from rl_online.real_views import Over, Views
 from rl_online.resets import ResetPlan
 from rl_online.reward import Judge, load_reward
 
@@ -35,12 +33,6 @@ LOOK_S, PERSON_S = 0.1, 1.0
 FRESH_S = 0.35
 """After something was moved, for a picture that shows it (the camera's latency and period)."""
 LONGEST_LOOK_S = 5.0
-
-
-class Over(TandemError):
-    """The budget is spent: no further episode."""
-
-    exit_code = 0
 
 
 @runtime_checkable
@@ -118,28 +110,12 @@ class Person:
         """Nothing is held."""
 
 
-class Views:
-    """The newest picture of each camera. Any thread may put, any may take."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._newest: dict[str, CameraImage] = {}
-
-    def put(self, camera: str, image: CameraImage) -> None:
-        with self._changed:
-            self._newest[camera] = image
-            self._changed.notify_all()
-
-    def newer(self, cameras: tuple[str, ...], after_ns: int, timeout_s: float) -> Mapping[str, CameraImage] | None:
-        """One picture of each camera, all made after that moment; None when they do not come in time."""
-
-        def there() -> bool:
-            return all(camera in self._newest and self._newest[camera].stamp_ns > after_ns for camera in cameras)
-
-        with self._changed:
-            return (
-                {name: self._newest[name] for name in cameras} if self._changed.wait_for(there, timeout_s) else None
-            )
+def referee(cell: CellConfig, run: Path, views: Views, is_closing: Callable[[], bool]) -> GuidedReferee:
+    """Of a guided run's folder. On the bench a stand-in places the object, elsewhere a person."""
+    checks = configs.read(Guidance, run / GUIDANCE).checks
+    stand_in = cell.bench is not None
+    places = StandIn(cell, checks.stand_in_mm, checks.stand_in_deg) if stand_in else Person()
+    return GuidedReferee(run, places, views, is_closing)
 
 
 class GuidedReferee:

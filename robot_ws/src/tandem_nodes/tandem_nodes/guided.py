@@ -9,27 +9,24 @@ from pathlib import Path
 from sensor_msgs.msg import Image
 
 from hardware.referee import Referee
-from rl_online.real_config import GUIDANCE, Guidance
-from rl_online.real_referee import GuidedReferee, Over, Person, StandIn, Views
+from rl_online.real_views import LazyReferee, Over, Views
 from tandem_nodes import images, parameters, process, qos
 from tandem_nodes.conductor import ConductorNode
 
 
 class GuidedNode(ConductorNode):
+    """What judges is loaded by the thread that conducts, at the first reset: it takes seconds."""
+
     def choose_referee(self) -> Referee:
-        run = Path(parameters.text(self, "guidance", "The folder of the guided run."))
-        checks = Guidance.model_validate_json((run / GUIDANCE).read_text(encoding="utf-8")).checks
-        views = Views()
+        run, views = Path(parameters.text(self, "guidance", "The folder of the guided run.")), Views()
         for name in self._cell.cameras:
             put = partial(self._image, views, name)
             self.create_subscription(Image, f"{name}/image_raw", put, qos.IMAGES_IN)
-        stand_in = self._cell.bench is not None
-        places = StandIn(self._cell, checks.stand_in_mm, checks.stand_in_deg) if stand_in else Person()
-        return GuidedReferee(run, places, views, self._closing.is_set)
+        return LazyReferee(self._cell, run, views, self._closing.is_set)
 
     def conduct(self) -> None:
         try:
-            self._conductor.run_all()
+            super().conduct()
         except Over as over:
             self.get_logger().info(str(over))
             self._announce("finished", 0)
