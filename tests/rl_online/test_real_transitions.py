@@ -19,7 +19,7 @@ POLICY, SCRIPTED = SOURCES.index("policy"), SOURCES.index("scripted")
 
 
 def recorded(store: Path, who: str, success: bool | None) -> StoredEpisode:
-    """At 10 Hz, a letter of `who` for each step: p(olicy) or s(cripted); the columns in another order than the policy's."""
+    """At 10 Hz, a letter of `who` for each step: p(olicy) or s(cripted); columns in another order than the policy's."""
     EpisodeStore.create(store)
     period_s = 0.1
     alignment = Alignment(
