@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import socket
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from hardware import config as configs
 from hardware.cell import CellConfig
 from hardware.cell_devices import ServerPolicy
 from hardware.config import Config
+from hardware.dataset.column import METADATA
 from hardware.dataset.frame_grid import SOURCES
 from hardware.dataset.store import EpisodeStore
 from hardware.errors import BadInput
@@ -32,6 +34,7 @@ from rl_online import real_bench
 from rl_online.agent import take_head
 from rl_online.learner import CHECKPOINT, learn
 from rl_online.lines import read_models
+from rl_online.real_coach import ROBOT, SentEpisode
 from rl_online.real_config import (
     ACCEPTED,
     AUDIT,
@@ -44,6 +47,7 @@ from rl_online.real_config import (
     POLICY,
     RECREATED,
     REFUSED,
+    SENT,
     SETTINGS,
     Colours,
     Guidance,
@@ -63,6 +67,8 @@ log = logging.getLogger(__name__)
 
 MAY_CHANGE = {"minutes", "episodes", "json_file", "output"}
 """Settings with which the same run may go on."""
+HAND_OVER_S = 300.0
+"""At most, after the robot has stopped."""
 
 
 class RealFigures(Config):
@@ -109,6 +115,7 @@ def real(config: GuideReal) -> int:
             watch(supervisor, run, config.episodes, is_interrupted)
         finally:
             supervisor.stop()
+        hand_over(config, Path(sockets) / "after", environment, is_interrupted)
     keep_policy(config)
     found = figures(config, cell)
     artefact.write_model(run / "figures.json", found)
@@ -190,6 +197,38 @@ def finish_offline(config: GuideReal) -> None:
         raise BadInput(f"{config.output / LEARNER} has lost its checkpoint", "name a new --output")
 
 
+def hand_over(config: GuideReal, sockets: Path, environment: Mapping[str, str], is_interrupted: list[int]) -> None:
+    """The robot stands still; learner and coach go on until every recorded episode is acknowledged."""
+    run, until_s = config.output, time.monotonic() + HAND_OVER_S
+    if is_interrupted or left_to_send(run) == 0:
+        return
+    sockets.mkdir(parents=True)
+    supervisor = Supervisor(beside(config), run / "logs", sockets, environment)
+    log.info("%d episodes are not yet with the learner; the robot has stopped", left_to_send(run))
+    try:
+        supervisor.start(is_interrupted)
+        while left_to_send(run) and not is_interrupted and time.monotonic() < until_s:
+            supervisor.poll(0.5)
+    finally:
+        supervisor.stop()
+    if left := left_to_send(run):
+        log.warning("%d episodes are not with the learner; the same command takes them along", left)
+
+
+def left_to_send(run: Path) -> int:
+    store = run / EPISODES
+    recorded = len(EpisodeStore.open(store).finished()) if (store / METADATA).is_file() else 0
+    return recorded - sum(line.key == ROBOT for line in read_models(run / SENT, SentEpisode))
+
+
+def beside(config: GuideReal) -> tuple[NodeSpec, ...]:
+    """The processes that need no robot."""
+    run = str(config.output)
+    return tuple(
+        NodeSpec(name, "rl_online.real_process", arguments=(name, "--run", run)) for name in ("learner", "coach")
+    )
+
+
 def processes(config: GuideReal, cell: CellConfig) -> tuple[NodeSpec, ...]:
     """The cell's graph with a guided conductor, and three processes beside it."""
     run = str(config.output)
@@ -203,13 +242,9 @@ def processes(config: GuideReal, cell: CellConfig) -> tuple[NodeSpec, ...]:
             return spec
         return replace(spec, module="guided", parameters={**spec.parameters, "guidance": run})
 
-    port = ("--port", str(cell.policy.port))
-    beside = (
-        NodeSpec("server", "rl_online.real_server", arguments=("--run", run, *port), tier=0, holds_policy=True),
-        NodeSpec("learner", "rl_online.real_process", arguments=("learner", "--run", run)),
-        NodeSpec("coach", "rl_online.real_process", arguments=("coach", "--run", run)),
-    )
-    return (*beside, *map(guided, graph(cell, occasion)))
+    words = ("--run", run, "--port", str(cell.policy.port))
+    server = NodeSpec("server", "rl_online.real_server", arguments=words, tier=0, holds_policy=True)
+    return (server, *beside(config), *map(guided, graph(cell, occasion)))
 
 
 def keep_policy(config: GuideReal) -> None:
@@ -251,7 +286,7 @@ def figures(config: GuideReal, cell: CellConfig) -> RealFigures:
 def interventions(run: Path) -> tuple[list[int], float]:
     """(stretches in each recorded episode, share of all frames) in which a person, or their stand-in, acted."""
     store = run / EPISODES
-    if not (store / "zarr.json").is_file():
+    if not (store / METADATA).is_file():
         return [], 0.0
     corrected = [SOURCES.index("human"), SOURCES.index("scripted")]
     stretches, frames, acted = [], 0, 0

@@ -49,6 +49,8 @@ from vla.policy_file import load_policy
 log = logging.getLogger(__name__)
 
 ROUND_S = 1.0
+ROBOT = "robot"
+"""The key of what the cell's own recorder wrote."""
 
 
 class SentEpisode(Config):
@@ -103,7 +105,7 @@ class Coach:
         if not (store / "zarr.json").is_file():
             return
         for episode in EpisodeStore.open(store).finished():
-            self._send_one(episode, "robot", twin=False)
+            self._send_one(episode, ROBOT, twin=False)
 
     def _send_one(self, episode: StoredEpisode, key: str, twin: bool) -> None:
         """Once: what is acknowledged is written down, and what is sent twice the replay knows by its ids."""

@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ CELL = Cell(part="ood", region="r", lower_m=(0.2, 0.0), upper_m=(0.24, 0.04), ya
 class Hand:
     """Puts the object 20 mm off, and moves it by what it is told."""
 
-    who = "scripted"
+    who: Literal["scripted", "human"] = "scripted"
     patient = False
 
     def __init__(self, learns: bool = True) -> None:
