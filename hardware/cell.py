@@ -24,6 +24,7 @@ from hardware.config import Config
 from hardware.errors import BadInput
 from hardware.joy_jog import JoyConfig
 from hardware.limits import LimitsConfig
+from hardware.teleop_config import LeaderConfig, SpaceMouseConfig
 
 CELLS = Path(__file__).parent / "cells"
 GRIPPER = "gripper"
@@ -69,6 +70,8 @@ class CellConfig(Config):
     policy: PolicyConfig = ScriptedPolicy()
     recording: RecordConfig = RecordConfig()
     joy: JoyConfig = JoyConfig()
+    leader: LeaderConfig = LeaderConfig()
+    spacemouse: SpaceMouseConfig = SpaceMouseConfig()
     bench: BenchPlant | None = None
     max_restarts: PositiveInt = 5
     """Of one process per minute, before the whole cell is stopped."""

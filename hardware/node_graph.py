@@ -62,7 +62,7 @@ class Occasion:
     store: Path | None = None
     """Where episodes are recorded; None: they are not."""
     intervention: str = "none"
-    """none, joy, scripted or page."""
+    """none, joy, leader, spacemouse, scripted or page."""
     serves: tuple[str, ...] = ()
     """Arguments of the policy server, where this start brings it along."""
     page: ServePage | None = None
@@ -107,7 +107,7 @@ def graph(cell: CellConfig, occasion: Occasion) -> tuple[NodeSpec, ...]:
         specs.append(gui(cell, occasion, occasion.page))
         if occasion.seeks_object:
             specs.append(node("reset_guide", tier=4, guide=str(occasion.guide)))
-    if occasion.intervention in ("joy", "scripted"):
+    if occasion.intervention not in ("none", "page"):
         specs.append(node("intervention", tier=4, kind=occasion.intervention))
     pace = "person" if occasion.is_paced_by_person else "clock"
     conductor = node("conductor", tier=5, run=run, episodes=occasion.episodes, seed=occasion.seed, pace=pace)
@@ -124,6 +124,7 @@ def gui(cell: CellConfig, occasion: Occasion, page: ServePage) -> NodeSpec:
         "host": page.host,
         "port": page.port,
         "drives": int(occasion.intervention == "page"),
+        "follows": int(occasion.intervention == "leader"),
     }
     if page.token_file is not None:
         values["token_file"] = str(page.token_file)

@@ -63,8 +63,9 @@ class UpCell(Config):
     """A picture to show at the page: failure_map.png of `tandem rl mine`, or the folder that holds it."""
     twin: Path | None = None
     """The cell's twin, to look at and to draw in at the page."""
-    intervention: Literal["none", "joy", "scripted", "page"] | None = None
-    """Who may take over; None: the page where there is one. Only one of them can."""
+    intervention: Literal["none", "joy", "leader", "spacemouse", "scripted", "page"] | None = None
+    """Who may take over; None: the page where there is one. Only one of them can. A leader arm needs a dead-man beside
+    it: a gamepad's or pedal's button, or the page's key V."""
     pace: Literal["clock", "person"] | None = None
     """Who begins episodes; None: a person where one drives at the page, and the clock elsewhere."""
     speed: PositiveFloat = 1.0
@@ -151,14 +152,16 @@ def resolve(config: UpCell) -> CellConfig:
     return chosen
 
 
-def intervener(config: UpCell, cell: CellConfig) -> Literal["none", "joy", "scripted", "page"]:
+def intervener(
+    config: UpCell, cell: CellConfig
+) -> Literal["none", "joy", "leader", "spacemouse", "scripted", "page"]:
     """Who may take over. Raises `BadInput` where nobody could move the arm, or nobody could begin an episode."""
     chosen = config.intervention or ("page" if config.gui else "none")
     if chosen == "page" and not config.gui:
         raise BadInput("--intervention page needs the page", "--gui")
     if config.pace == "person" and chosen != "page":
         raise BadInput("a person begins episodes at the page", "--gui")
-    if cell.policy.kind == "none" and chosen not in ("page", "joy"):
+    if cell.policy.kind == "none" and chosen in ("none", "scripted"):
         raise BadInput("with --policy none a person drives, and there is none", "--gui, or --intervention joy")
     return chosen
 

@@ -49,6 +49,10 @@ class Robot(Protocol):
 
     def command(self, command: JointCommand) -> None: ...
 
+    def hold_dead_man(self) -> None:
+        """For whoever intervenes with a leader arm, as a gamepad's button would."""
+        ...
+
     def emergency_stop(self, active: bool) -> None: ...
 
     def ask_episode(self, what: What) -> None: ...
@@ -78,7 +82,10 @@ class Visitor:
 
 
 class Desk:
-    """`can_drive` False: another process intervenes (a gamepad, a script), so this page only watches and stops."""
+    """`can_drive` False: another process intervenes (a gamepad, a script), so this page only watches and stops.
+
+    `follows`: that process has a leader arm, and this page holds its dead-man.
+    """
 
     def __init__(
         self,
@@ -87,13 +94,14 @@ class Desk:
         kinematics: ArmKinematics | None = None,
         *,
         can_drive: bool = True,
+        follows: bool = False,
         guide: Guide | None = None,
         resets: ResetLog | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
         dead_man: DeadManConfig | None = None,
         jog: JogConfig | None = None,
     ) -> None:
-        self.cell, self.can_drive = cell, can_drive
+        self.cell, self.can_drive, self.follows = cell, can_drive, follows
         self.pulses = Pulses()
         self.seat = Seat()
         self.visitors: dict[int, Visitor] = {}
@@ -163,9 +171,9 @@ class Desk:
                 self._lose_charge()
             case wire.EmergencyStop() if holds:
                 self._robot.emergency_stop(False)
-            case wire.Sit() if self.can_drive:
+            case wire.Sit() if self.can_drive or self.follows:
                 self._sit(visitor, said)
-            case wire.TakeOver() if holds:
+            case wire.TakeOver() if holds and self.can_drive:
                 self.take_over()
             case wire.GiveBack() if holds and self.in_charge:
                 self._lose_charge()
@@ -293,6 +301,7 @@ class Desk:
             "modes": self.jog.modes,
             "cameras": list(self.cell.cameras),
             "can_drive": self.can_drive,
+            "follows": self.follows,
         }
 
     def _processes(self, now_ns: int) -> list[dict[str, object]]:
@@ -311,7 +320,10 @@ class Desk:
         verdict = visitor.dead_man.hear(now_ns, beat.seq, beat.echo, beat.since_ms / 1e3, beat.is_held)
         if not holds:
             return
-        if verdict == "moves" and (self.in_charge or self._may_just_move()):
+        if self.follows:
+            if verdict == "moves" and beat.follow and not self.stopped:
+                self._robot.hold_dead_man()
+        elif verdict == "moves" and (self.in_charge or self._may_just_move()):
             self._drive(beat, now_ns)
         else:
             self._settle(verdict == "rests")

@@ -35,9 +35,12 @@ class Beat(Config):
     undo: bool = False
     """The way that the arm came is gone back while this is held; it wins over all else that is."""
 
+    follow: bool = False
+    """The arm follows the leader arm while this is held, where there is one."""
+
     @property
     def is_held(self) -> bool:
-        return self.undo or self.gripper != 0 or any(self.axes.values())
+        return self.undo or self.follow or self.gripper != 0 or any(self.axes.values())
 
 
 class Sit(Config):

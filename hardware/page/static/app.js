@@ -23,6 +23,8 @@ link.addEventListener("hello", ({ detail: hello }) => {
   shown.hello(hello);
   makeModes(hello.modes);
   makePads();
+  at("follow").hidden = !hello.follows;
+  for (const id of ["take", "give", "how", "pads", "undo"]) at(id).hidden = !hello.can_drive;
   at("twin-link").hidden = !hello.twin;
   at("failure-map").hidden = !hello.failure_map;
   if (hello.failure_map) {
@@ -62,6 +64,7 @@ for (const button of document.querySelectorAll("[data-episode]")) {
 }
 at("failure-map").querySelector("button").addEventListener("click", () => at("failure-map").toggleAttribute("data-large"));
 holdable(at("undo"), "undo", 1);
+holdable(at("follow"), "follow", 1);
 at("theme").addEventListener("click", () => {
   const root = document.documentElement;
   const isDark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;

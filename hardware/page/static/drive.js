@@ -11,6 +11,7 @@ const TOOL = [
 const JOINT_KEYS = [["KeyQ", "KeyA"], ["KeyW", "KeyS"], ["KeyE", "KeyD"], ["KeyR", "KeyF"], ["KeyY", "KeyH"], ["KeyU", "KeyJ"], ["KeyI", "KeyK"]];
 const GRIPPER = { axis: "gripper", keys: ["KeyO", "KeyL"], names: ["open", "close"], signs: ["⇔", "⇒⇐"] };
 const UNDO = { axis: "undo", keys: ["KeyZ"] };
+const FOLLOW = { axis: "follow", keys: ["KeyV"] };
 const OLD_MS = 100; // an event that waited this long, behind a stall, is not what a person wants now
 const DEAD_ZONE = 0.12;
 const PAD_DEAD_MAN = 4; // the left shoulder, as on the robot's own gamepad
@@ -43,7 +44,7 @@ export class Drive {
   keyDown(event) {
     if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
     if (performance.now() - event.timeStamp > OLD_MS) return;
-    for (const row of [...this.rows, UNDO]) {
+    for (const row of [...this.rows, UNDO, FOLLOW]) {
       const way = row.keys.indexOf(event.code);
       if (way >= 0) {
         this.keys.set(event.code, [row.axis, way === 0 ? 1 : -1]);
@@ -79,12 +80,12 @@ export class Drive {
     const held = this.enabled ? [...this.keys.values(), ...this.pointers.values()] : [];
     for (const [axis, sign] of held) sums[axis] = (sums[axis] ?? 0) + sign;
     if (this.enabled) this.addGamepad(sums);
-    const { gripper = 0, undo = 0, ...all } = sums;
+    const { gripper = 0, undo = 0, follow = 0, ...all } = sums;
     const axes = {};
     for (const [axis, value] of Object.entries(all)) {
       if (value !== 0) axes[axis] = Math.max(-1, Math.min(1, value));
     }
-    return { mode: this.mode, axes, gripper: Math.max(-1, Math.min(1, gripper)), speed: this.speed, undo: undo > 0 };
+    return { mode: this.mode, axes, gripper: Math.max(-1, Math.min(1, gripper)), speed: this.speed, undo: undo > 0, follow: follow > 0 };
   }
 
   /** Sticks count while the shoulder button is held, on pads that the browser knows as standard. */

@@ -85,7 +85,7 @@ export class StateLink extends EventTarget {
     if (now - this.lastTick > STALLED_MS) this.letGo();
     this.lastTick = now;
     const held = this.held();
-    const isHeld = held.undo || held.gripper !== 0 || Object.keys(held.axes).length > 0;
+    const isHeld = held.undo || held.follow || held.gripper !== 0 || Object.keys(held.axes).length > 0;
     if (isHeld) this.lastHeld = now;
     const often = isHeld || now - this.lastHeld < AFTER_MS;
     if (often || now - this.lastBeat >= IDLE_MS - 5) this.beat(held);

@@ -29,7 +29,7 @@ export class Shown {
     this.last = pulse;
     this.stopped = pulse.stopped;
     this.holds = pulse.seat.holder === this.me;
-    this.mayDrive = this.holds && this.fixed.can_drive && !pulse.stopped;
+    this.mayDrive = this.holds && (this.fixed.can_drive || this.fixed.follows) && !pulse.stopped;
     this.chips(pulse);
     this.banner(pulse);
     this.seat(pulse);
@@ -99,7 +99,7 @@ export class Shown {
     const others = visitors > 1 ? ` ${visitors} look at this page.` : "";
     let line = `Visitor ${holder} drives.`;
     let button = ["Ask to drive", () => this.link.send({ do: "sit" })];
-    if (!this.fixed.can_drive) {
+    if (!this.fixed.can_drive && !this.fixed.follows) {
       line = "You watch: a gamepad or a script intervenes in this run. You can still stop the arm.";
       button = null;
     } else if (this.holds) {
@@ -119,14 +119,14 @@ export class Shown {
       at("seat-buttons").replaceChildren(...(button ? [makeButton(...button)] : []));
     }
     const moves = ["free", "running"].includes(pulse.episode.stage);
-    at("take").disabled = !this.mayDrive || pulse.in_charge || !moves;
+    at("take").disabled = !this.mayDrive || !this.fixed.can_drive || pulse.in_charge || !moves;
     at("give").disabled = !this.mayDrive || !pulse.in_charge;
     const why = !this.holds ? "Take the controls first." : !moves ? "The arm may not move now." : "Hold a pad or its key to move; let go to stop.";
     setText(at("drive-hint"), pulse.at_end.length ? `At the end of its range: ${pulse.at_end.join(", ")}.` : why);
     setText(at("undo-line"), pulse.undo_s > 0 ? `hold to go back, ${pulse.undo_s.toFixed(1)} s` : "nothing to go back");
     for (const pad of document.querySelectorAll(".pad")) {
       pad.disabled = !this.mayDrive || (pad.id === "undo" && pulse.undo_s === 0 && !("held" in pad.dataset));
-      const keyHeld = window.tandem.drive.keys.has(pad.dataset.code ?? "KeyZ") && this.mayDrive;
+      const keyHeld = window.tandem.drive.keys.has(pad.dataset.code ?? `Key${pad.getAttribute("aria-keyshortcuts")}`) && this.mayDrive;
       toggle(pad, "end", pulse.at_end.includes(pad.dataset.axis));
       if (keyHeld) pad.dataset.key = pad.dataset.held = "";
       else if ("key" in pad.dataset) {

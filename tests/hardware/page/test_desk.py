@@ -28,12 +28,16 @@ class PaperRobot:
         self.commands: list[JointCommand] = []
         self.stops: list[bool] = []
         self.asked: list[str] = []
+        self.held = 0
 
     def intervene(self, takes_over: bool) -> None:
         self.charges.append(takes_over)
 
     def command(self, command: JointCommand) -> None:
         self.commands.append(command)
+
+    def hold_dead_man(self) -> None:
+        self.held += 1
 
     def emergency_stop(self, active: bool) -> None:
         self.stops.append(active)
@@ -291,3 +295,25 @@ def guide(starts: tuple[TaskStart, ...]) -> Guide:
         T_base_cam=((1, 0, 0, 0.2), (0, -1, 0, 0), (0, 0, -1, 1.0), (0, 0, 0, 1)),
         starts=starts,
     )
+
+
+def test_the_page_holds_the_dead_man_of_a_leader_arm_and_commands_nothing_itself() -> None:
+    rig = Rig()
+    rig.desk = Desk(rig.desk.cell, rig.robot, can_drive=False, follows=True, clock=lambda: rig.now_ns)
+    rig.announce("running")
+    rig.wait(1000)
+    person, watcher = rig.driver(), rig.desk.enter()
+
+    def follow(who: Visitor) -> int:
+        sequence = rig.sequences[who.number] = rig.sequences.get(who.number, 0) + 1
+        echo, before = rig.desk.pulses.newest, rig.robot.held
+        rig.desk.hear(who, wire.Beat(seq=sequence, time_ms=0, echo=echo, since_ms=0, follow=True))
+        rig.wait(20)
+        return rig.robot.held - before
+
+    rig.beat(watcher)
+    assert (follow(person), follow(person), follow(watcher)) == (1, 1, 0)
+    rig.wait(300)
+    assert follow(person) == 0  # after silence it is pressed anew
+    assert rig.robot.commands == []
+    assert rig.robot.charges == []

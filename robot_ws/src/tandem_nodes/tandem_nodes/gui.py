@@ -37,9 +37,10 @@ class GuiNode(Node):
         guide = parameters.text(self, "guide", "The file of which starts come next; empty: there is none.")
         self._desk = Desk(
             cell,
-            PageRobot(self),
+            PageRobot(self, cell.joy.dead_man_button),
             arms.kinematics(cell),
             can_drive=bool(drives),
+            follows=bool(parameters.number(self, "follows", "1: the page holds the dead-man of a leader arm.", 0)),
             guide=config.read(Guide, Path(guide)) if guide else None,
             resets=ResetLog(run),
         )

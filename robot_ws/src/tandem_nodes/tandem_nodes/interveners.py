@@ -1,13 +1,15 @@
-"""Who may take over from the policy: a person at a gamepad, or the bench's scripted stand-in for one."""
+"""Who may take over from the policy: a person with a gamepad, SpaceMouse or leader arm, or the bench's stand-in."""
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from collections.abc import Callable
+from typing import Protocol
 
 from hardware.cell import CellConfig
 from hardware.cell_devices import BenchArm
 from hardware.errors import BadInput
-from hardware.joy_jog import JoyJog, Pad, Wish
+from hardware.joy_jog import Pad, Wish
+from hardware.persons import at_gamepad, with_leader, with_spacemouse
 from hardware.ports import JointReading
 
 
@@ -27,21 +29,7 @@ class WhoIntervenes(Protocol):
         """None: the policy may act."""
         ...
 
-
-class PersonAtGamepad:
-    source = "human"
-
-    def __init__(self, cell: CellConfig) -> None:
-        self._jog = JoyJog(cell.joy)
-
-    def hear(self, pad: Pad) -> None:
-        self._jog.hear(pad)
-
-    def begin(self) -> None:
-        """The button alone decides."""
-
-    def wish(self, now_ns: int, reading: JointReading, gripper_open: float | None) -> Wish | None:
-        return self._jog.wish(now_ns, reading, gripper_open)
+    def close(self) -> None: ...
 
 
 class ScriptedStandIn:
@@ -65,14 +53,22 @@ class ScriptedStandIn:
     def begin(self) -> None:
         self._intervener.forget()
 
+    def close(self) -> None:
+        self._link.close()
+
     def wish(self, now_ns: int, reading: JointReading, gripper_open: float | None) -> Wish | None:
         cell_ns, opening = round(now_ns * self._speed), gripper_open or 0.0
         wanted = self._intervener.watch(cell_ns, reading, opening, self._link.truth())
         return None if wanted is None else Wish(wanted.q_rad, wanted.gripper_open)
 
 
-def choose(kind: Literal["joy", "scripted"] | str, cell: CellConfig) -> WhoIntervenes:
-    kinds = {"joy": PersonAtGamepad, "scripted": ScriptedStandIn}
+def choose(kind: str, cell: CellConfig) -> WhoIntervenes:
+    kinds: dict[str, Callable[[CellConfig], WhoIntervenes]] = {
+        "joy": at_gamepad,
+        "leader": with_leader,
+        "spacemouse": with_spacemouse,
+        "scripted": ScriptedStandIn,
+    }
     if kind not in kinds:
         raise BadInput(f"no intervention '{kind}'; have: {', '.join(kinds)}")
     return kinds[kind](cell)

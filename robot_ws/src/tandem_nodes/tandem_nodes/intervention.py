@@ -27,7 +27,7 @@ class InterventionNode(Node):
         super().__init__("intervention")
         self._end = end
         cell = parameters.read_cell(self)
-        kind = parameters.text(self, "kind", "Who may intervene: joy (a person at a gamepad) or scripted.", "joy")
+        kind = parameters.text(self, "kind", "Who may intervene: joy, leader, spacemouse or scripted.", "joy")
         self._who = interveners.choose(kind, cell)
         self._state: tuple[JointReading, float | None] | None = None
         self._announcement = Announcement()
@@ -45,6 +45,7 @@ class InterventionNode(Node):
     def close(self) -> None:
         self._closing.set()
         self._thread.join()
+        self._who.close()
 
     def _joints(self, message: JointState) -> None:
         self._state = joints.reading(message)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rclpy.node import Node
-from sensor_msgs.msg import JointState
+from sensor_msgs.msg import JointState, Joy
 from std_msgs.msg import String
 from std_srvs.srv import SetBool
 
@@ -17,10 +17,12 @@ REQUESTS = "episode_request"
 class PageRobot:
     """Called from the server's thread; nothing here waits."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, dead_man_button: int) -> None:
         self._taken = node.create_publisher(String, "intervention", qos.LATCHED)
         self._commands = node.create_publisher(JointState, "intervention_command", qos.NEWEST)
         self._requests = node.create_publisher(String, REQUESTS, qos.NEWEST)
+        self._joy = node.create_publisher(Joy, "joy", qos.NEWEST)
+        self._held = Joy(buttons=[0] * dead_man_button + [1])
         self._stop = node.create_client(SetBool, "emergency_stop")
 
     def intervene(self, takes_over: bool) -> None:
@@ -28,6 +30,9 @@ class PageRobot:
 
     def command(self, command: JointCommand) -> None:
         self._commands.publish(joints.from_command(command))
+
+    def hold_dead_man(self) -> None:
+        self._joy.publish(self._held)
 
     def emergency_stop(self, active: bool) -> None:
         self._stop.call_async(SetBool.Request(data=active))
