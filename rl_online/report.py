@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import tyro
 from matplotlib.figure import Figure
+from numpy import ndarray
 from PIL import Image
 
 from hardware import announcement, artefact
@@ -51,8 +52,8 @@ from twin import report_page as page
 from vla.intervals import wilson
 
 REPORT, FOLDER = "report.html", "report"
-BINS = 6
-"""Stretches of the run's episodes in which success is counted."""
+BINS, LEAST = 6, 4
+"""Stretches of the run's episodes in which success is counted, and the fewest episodes of one."""
 FILM_PX, FILM_FRAMES = 200, 40
 OUTCOMES = {"success": 1, "failure": 0, "unknown": -1}
 """As the replay has them."""
@@ -150,7 +151,7 @@ def measure(
         start = starts.get(result.episode)
         place = "not recorded" if start is None else named(plan, start.cell)
         regions.setdefault(place, []).append(bool(result.success))
-    stretches = np.array_split(np.arange(len(results)), min(BINS, len(results)))
+    stretches = stretched(np.arange(len(results)))
     spent = np.cumsum([result.duration_s for result in results]) / 60
     audit = {line.episode: line for line in read_models(run / AUDIT, Judged) if line.true_now is not None}
     judged = [line for line in audit.values() if line.judged]
@@ -166,6 +167,11 @@ def measure(
         median_off_mm=float(np.median([line.off_mm for line in starts.values()])) if starts else None,
         looks_per_reset=float(np.mean([line.looks for line in starts.values()])) if starts else None,
     )
+
+
+def stretched(episodes: ndarray) -> list[ndarray]:
+    """Cut into stretches of about the same length."""
+    return np.array_split(episodes, max(1, min(BINS, len(episodes) // LEAST)))
 
 
 def named(plan: ResetPlan, cell: int) -> str:
@@ -239,7 +245,7 @@ def success(
         xs, ys, lows, highs = [], [], [], []
         own = [n for n, result in enumerate(results) if part_of(plan, starts.get(result.episode)) == part]
         spent = np.cumsum([result.duration_s for result in results]) / 60
-        for chunk in np.array_split(np.array(own), min(BINS, len(own))):
+        for chunk in stretched(np.array(own)):
             one = counted(part, [bool(results[n].success) for n in chunk])
             xs.append(float(spent[chunk].mean()) + 0.03 * number)
             ys.append(one.successes / one.trials)
@@ -269,10 +275,8 @@ def maps(run: Path, settings: GuideReal, after: Path | None) -> str:
     words = "with the re-created failures in its counts" if after is None else f"mined anew ({after})"
     return page.section(
         "Failure maps",
-        page.columns(
-            page.figure(page.picture(folder / "before.png", "failure map before"), "Before"),
-            page.figure(page.picture(folder / "after.png", "failure map after"), "After", words),
-        ),
+        page.figure(page.picture(folder / "before.png", "failure map before"), "Before"),
+        page.figure(page.picture(folder / "after.png", "failure map after"), "After", words),
     )
 
 
