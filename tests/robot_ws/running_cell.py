@@ -125,10 +125,12 @@ class RunningCell:
                 time.sleep(0.004)
 
 
-def bench(sockets: Path, policy: dict[str, object]) -> CellConfig:
+def bench(sockets: Path, policy: dict[str, object], width_px: int = 160) -> CellConfig:
     """With small pictures, and a plant of its own."""
     chosen = cells.load("bench")
-    cameras = {name: {"kind": "bench", "width_px": 160, "height_px": 120} for name in chosen.cameras}
+    cameras = {
+        name: {"kind": "bench", "width_px": width_px, "height_px": width_px * 3 // 4} for name in chosen.cameras
+    }
     return chosen.but(policy=policy, cameras=cameras, episode_s=600.0, bench={"socket": sockets / "plant"})
 
 

@@ -1,4 +1,5 @@
-"""A person's session at the page: connect, jog, start an episode, take over from the script, give back, judge; stop.
+"""A person's session at the page: connect, jog, go back, start an episode, take over from the script, give back, judge;
+follow two guided resets; stop.
 
 The pictures that it takes are kept in `out/page/`.
 """
@@ -13,10 +14,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hardware import announcement
+from hardware import announcement, artefact
+from hardware.bench import reset_guide
+from hardware.bench.link import PlantLink
+from hardware.bench.plant_config import PlantConfig
+from hardware.config import read
 from hardware.dataset.store import EpisodeStore
 from hardware.node_graph import Occasion
 from hardware.page.config import ServePage
+from hardware.page.ghost import Guide
+from hardware.page.resets import RESETS, Reset
 from tests.robot_ws.browser import chromium, needs_chromium, open_page, take_controls
 from tests.robot_ws.running_cell import RunningCell, bench, free_port
 
@@ -27,6 +34,7 @@ pytestmark = [
 ]
 
 PICTURES = Path(__file__).parents[2] / "out" / "page"
+GUIDED = 10
 STAGE = "stage => tandem.shown.last.episode.stage === stage"
 
 
@@ -34,13 +42,16 @@ STAGE = "stage => tandem.shown.last.episode.stage === stage"
 def cell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCell]:
     with tempfile.TemporaryDirectory(prefix="tandem-") as sockets:
         folder = tmp_path_factory.mktemp("run")
-        chosen = bench(Path(sockets), {"kind": "scripted"})
+        chosen = bench(Path(sockets), {"kind": "scripted"}, width_px=320)
+        artefact.write_model(folder / "guide.json", reset_guide.guide(PlantConfig(), 0, GUIDED))
         occasion = Occasion(
             folder / "cell.json",
             folder,
             store=folder / "episodes",
             intervention="page",
             page=ServePage(port=free_port()),
+            guide=folder / "guide.json",
+            seeks_object=True,
             is_paced_by_person=True,
         )
         running = RunningCell(folder, Path(sockets), chosen, occasion)
@@ -95,6 +106,47 @@ def test_a_person_connects_and_jogs_the_tool(page) -> None:
     assert page.get_by_text("You drive.").is_visible()
 
 
+@pytest.mark.timeout(120)
+def test_holding_z_goes_back_along_the_way(page) -> None:
+    before = page.evaluate("() => tandem.shown.last.tip_m")
+    press_until(page, "r", "before => tandem.shown.last.tip_m[2] > before[2] + 0.02", before)
+    page.wait_for_function("() => tandem.shown.last.undo_s > 0.1")
+    press_until(page, "z", "before => tandem.shown.last.tip_m[2] < before[2] + 0.01", before)
+    time.sleep(0.5)
+    away = np.array(page.evaluate("() => tandem.shown.last.tip_m")) - before
+    assert np.abs(away).max() < 0.015
+
+
+PAD = """() => {
+    const button = () => ({ pressed: false, value: 0 });
+    const buttons = Array.from({ length: 17 }, button);
+    window.pad = { connected: true, mapping: "standard", axes: [0, 0, 0, 0], buttons };
+    navigator.getGamepads = () => [window.pad, null];
+}"""
+HOLD = "held => Object.assign(pad.buttons[4], { pressed: held, value: Number(held) })"
+
+
+@pytest.mark.timeout(120)
+def test_a_gamepads_stick_moves_the_tool_only_while_its_shoulder_button_is_held(page) -> None:
+    page.evaluate(PAD)
+    before = page.evaluate("() => tandem.shown.last.tip_m")
+    page.evaluate("() => { pad.axes[3] = -1; }")  # right stick forward: up
+    time.sleep(0.6)
+    assert abs(page.evaluate("() => tandem.shown.last.tip_m[2]") - before[2]) < 0.005
+    for _ in range(10):
+        page.evaluate(HOLD, True)
+        time.sleep(0.8)
+        page.evaluate(HOLD, False)
+        time.sleep(0.4)
+        if page.evaluate("() => tandem.shown.last.tip_m[2]") > before[2] + 0.02:
+            break
+    resting = page.evaluate("() => tandem.shown.last.tip_m[2]")
+    assert resting > before[2] + 0.02
+    time.sleep(0.6)
+    assert abs(page.evaluate("() => tandem.shown.last.tip_m[2]") - resting) < 0.005
+    page.evaluate("() => { navigator.getGamepads = () => []; }")
+
+
 @pytest.mark.timeout(200)
 def test_one_key_takes_over_without_a_jump_and_one_gives_back(cell: RunningCell, page) -> None:
     page.wait_for_function("() => !document.querySelector('#ep-start').disabled")
@@ -136,6 +188,9 @@ def test_the_episode_can_be_looked_through(page) -> None:
     page.get_by_role("button", name="Episode 0, ✓ success").click()
     page.wait_for_function("() => document.querySelector('#viewer-image').naturalWidth > 0")
     page.locator("#viewer-frame").fill("5")
+    page.locator("#viewer-note").fill("the block slid")
+    page.get_by_role("button", name="Save the note").click()
+    page.locator("#shelf .noted", has_text="the block slid").wait_for()
     assert "of" in page.locator("#viewer-line").inner_text()
     page.screenshot(path=PICTURES / "viewer.png")
     page.locator("#stop").click(trial=True)  # the stop stays within reach
@@ -155,6 +210,35 @@ def test_a_discarded_episode_leaves_nothing(cell: RunningCell, page) -> None:
     page.wait_for_function(STAGE, arg="free")
     eventually(cell, lambda: len(EpisodeStore.open(cell.folder / "episodes").folders()) == before, "it is gone")
     assert len(announcement.results(cell.folder)) == 1
+
+
+@pytest.mark.timeout(280)
+def test_two_guided_resets_are_followed_seen_and_noted(cell: RunningCell, page) -> None:
+    """The person's hand is the plant's: the object is put down beside the ghost, then on it."""
+    guide = read(Guide, cell.folder / "guide.json")
+    with PlantLink(cell.cell.plant_name) as link:
+        for number in range(2):
+            page.wait_for_function(STAGE, arg="free")
+            episode = page.evaluate("() => tandem.shown.last.episode.number")
+            start = guide.starts[episode]
+            link.place(start.but(x_m=start.x_m + 0.03, y_m=start.y_m - 0.02))
+            page.wait_for_function("() => Math.abs(tandem.shown.last.left?.away_m - 0.036) < 0.008")
+            assert "along the arrow" in page.locator("#guide-line").inner_text()
+            if number == 0:
+                page.screenshot(path=PICTURES / "reset.png")
+            link.place(start)
+            page.wait_for_function("() => tandem.shown.last.left?.is_there")
+            assert page.locator("#guide-line").inner_text().startswith("✓ In place")
+            page.keyboard.press("1")
+            page.wait_for_function(STAGE, arg="running")
+            page.keyboard.press("3")
+    page.wait_for_function(STAGE, arg="free")
+    page.screenshot(path=PICTURES / "plan.png")
+    noted = [Reset.model_validate_json(line) for line in (cell.folder / RESETS).read_text().splitlines()]
+    assert [one.how for one in noted[-2:]] == ["placed", "placed"]
+    page.keyboard.press("9")
+    page.wait_for_function("before => tandem.shown.last.episode.number === before + 1", arg=noted[-1].episode + 1)
+    assert "1 out of reach" in page.locator("#plan-line").inner_text()
 
 
 def test_the_stop_key_stops_for_good_until_it_is_released(cell: RunningCell, page) -> None:
@@ -193,8 +277,9 @@ def test_it_looks_right_in_the_dark_and_on_a_tablet(page, name: str, options: di
     """The pictures are for people; here: nothing sticks out, and every control has a name."""
     other = open_page(page.context.browser, page.url, **options)
     other.wait_for_function("() => tandem.pictures.ages.length > 4")
-    other.screenshot(path=PICTURES / f"{name}.png", full_page=True)
+    other.screenshot(path=PICTURES / f"{name}.png")
     assert other.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
-    nameless = "() => [...document.querySelectorAll('button, input')].filter(e => !e.textContent && !e.ariaLabel"
-    assert other.evaluate(nameless + " && !e.labels?.length).length") == 0
+    named = "[...document.querySelectorAll('button, input, select, textarea, meter, progress')]"
+    nameless = f"() => {named}.filter(e => !e.textContent && !e.ariaLabel && !e.labels?.length).length"
+    assert other.evaluate(nameless) == 0
     other.close()

@@ -58,7 +58,7 @@ export class Pictures {
       const mine = ghost && ghost.camera === view.name ? ghost : null;
       drawGhost(view.over, mine, left);
       const wanted = mine?.has_picture ? withToken(`/ghost/${mine.number}.png`) : "";
-      if (view.twin.getAttribute("src") !== wanted) view.twin.setAttribute("src", wanted);
+      if (wanted && view.twin.getAttribute("src") !== wanted) view.twin.src = wanted;
       view.twin.hidden = !wanted || Boolean(left?.is_there);
     }
   }
