@@ -1,10 +1,13 @@
-"""Tasks one after another in MetaWorld: what supervised learning forgets, and what process rewards keep.
+"""Tasks one after another: what supervised learning forgets, and what process rewards keep (LifeLong-RFT's protocol).
 
-Six base tasks of 50 demonstrations, then four of 10 with a replay of 5 (LifeLong-RFT's protocol), from pixels and
-proprioception. Needs the demonstrations and the environment of `benchmarks/envs/metaworld`:
+Six base tasks of 50 demonstrations, then four of 10 with a replay of 5. Two places to do it in:
 
-    uv sync --project benchmarks/envs/metaworld
-    benchmarks/envs/metaworld/.venv/bin/python benchmarks/envs/metaworld/demonstrate.py out/metaworld/demonstrations
+dots        pointing at a drifting dot of one of five colours, or at its mirror image, as an instruction says. Offline:
+            a trial is an unseen episode, a success one that the policy follows to within 0.2 of half the range. That
+            is no success rate of a robot.
+metaworld   from pixels and proprioception, success as MetaWorld has it. Needs its environment and demonstrations:
+                uv sync --project benchmarks/envs/metaworld
+                cd benchmarks/envs/metaworld && .venv/bin/python demonstrate.py ../../../out/metaworld/experts
 
 Goes on where it was stopped: by method, by stage, by training step and by trial. `--quick` asks for one base task, one
 later one and a handful of steps: that it runs, not how well.
@@ -15,23 +18,33 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(1, str(Path(__file__).parents[1] / "tests" / "vla"))
+
+import dot_task
 
 from benchmarks import machine
 from hardware import artefact
+from hardware.config import Config
+from hardware.messages import ActionSpace
 from vla import continual, outcomes
 from vla.backbone import Architecture
 from vla.continual_config import LearnContinually, Teaching
-from vla.demonstrations import Demonstration, Layout
+from vla.demonstrations import Demonstration, Demonstrations, Layout
+from vla.joined import Part
+from vla.open_loop_evaluator import OpenLoopEvaluator
 from vla.outcomes import Evaluator
 from vla.process_rewards import RewardWeights
 from vla.rft_config import RftEvaluation, RftSchedule
@@ -39,22 +52,6 @@ from vla.sft_config import Evaluation, Optimisation
 
 ROOT = Path(__file__).parents[1]
 METAWORLD = ROOT / "benchmarks" / "envs" / "metaworld"
-BASE = (
-    "reach-v3",
-    "push-v3",
-    "drawer-open-v3",
-    "drawer-close-v3",
-    "button-press-topdown-v3",
-    "window-open-v3",
-)
-THEN = ("door-open-v3", "window-close-v3", "pick-place-v3", "peg-insert-side-v3")
-LAYOUT = Layout(
-    cameras=("front",),
-    state_names=("hand_x", "hand_y", "hand_z", "gripper"),
-    action_names=("hand_dx", "hand_dy", "hand_dz", "gripper"),
-    rate_hz=40.0,
-)
-"""As `benchmarks/envs/metaworld/scenes.py` has them."""
 METHODS: dict[str, dict[str, object]] = {
     "SFT": {"method": "sft", "replay": 0},
     "SFT with replay": {"method": "sft"},
@@ -65,6 +62,95 @@ METHODS: dict[str, dict[str, object]] = {
 }
 ASKED_POINTS = 10.0
 """Of AUC, RFT above SFT."""
+ERROR_LIMIT, UNSEEN = 0.2, 20
+"""Of the dots: what still counts, and the trials of each task."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """The tasks in their order, and who measures a policy in them."""
+
+    tasks: tuple[str, ...]
+    datasets: tuple[Demonstrations, ...]
+    evaluator: Evaluator
+    space: ActionSpace
+    horizon_steps: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    base: int
+    later: int
+    base_demos: int
+    demos: int
+    replay: int
+    trials: int
+    base_schedule: Optimisation
+    stage_schedule: Optimisation
+    rft_schedule: RftSchedule
+    architecture: Architecture
+    voice: str
+    threads: int
+
+    @property
+    def learned(self) -> list[int]:
+        """Demonstrations of each task."""
+        return [self.base_demos] * self.base + [self.demos] * self.later
+
+
+# ── dots ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+COLOURS = {
+    "red": (220, 40, 30),
+    "green": (40, 190, 60),
+    "blue": (40, 70, 220),
+    "yellow": (230, 210, 40),
+    "white": (240, 240, 240),
+}
+WORDS = {False: "touch the {} dot", True: "touch opposite the {} dot"}
+
+
+def dots(plan: Plan, _: Path) -> Place:
+    kinds = [(colour, mirrored) for mirrored in (False, True) for colour in COLOURS][: plan.base + plan.later]
+    datasets, unseen = [], {}
+    for number, ((colour, mirrored), count) in enumerate(zip(kinds, plan.learned, strict=True)):
+        name = f"{colour}-{'opposite' if mirrored else 'touch'}"
+        task = {"instruction": WORDS[mirrored].format(colour), "colour": COLOURS[colour], "mirrored": mirrored}
+        dataset = dot_task.demonstrations(count + plan.trials, name, number, **task)
+        datasets.append(dataset)
+        unseen[name] = Part(dataset, count, plan.trials)
+    evaluator = OpenLoopEvaluator(unseen, ERROR_LIMIT, continual.TASKS)
+    return Place(tuple(unseen), tuple(datasets), evaluator, "joint_pos_rad", 4)
+
+
+# ── MetaWorld ───────────────────────────────────────────────────────────────────────────────────────────────
+
+METAWORLD_TASKS = (
+    "reach-v3",
+    "push-v3",
+    "drawer-open-v3",
+    "drawer-close-v3",
+    "button-press-topdown-v3",
+    "window-open-v3",
+    "door-open-v3",
+    "window-close-v3",
+    "pick-place-v3",
+    "peg-insert-side-v3",
+)
+LAYOUT = Layout(
+    cameras=("front",),
+    state_names=("hand_x", "hand_y", "hand_z", "gripper"),
+    action_names=("hand_dx", "hand_dy", "hand_dz", "gripper"),
+    rate_hz=40.0,
+)
+"""As `benchmarks/envs/metaworld/scenes.py` has them."""
+
+
+def metaworld(plan: Plan, shown: Path) -> Place:
+    tasks = (METAWORLD_TASKS[0], "drawer-close-v3") if plan.base + plan.later == 2 else METAWORLD_TASKS
+    told = instructions()
+    datasets = tuple(Shown(shown / task, told.get(task, task)) for task in tasks)
+    return Place(tasks, datasets, in_metaworld(plan.trials), "tcp_delta_m_rad", 10)
 
 
 class Shown:
@@ -113,106 +199,114 @@ def in_metaworld(trials: int) -> Evaluator:
     )
 
 
-@dataclass(frozen=True)
-class Plan:
-    base: tuple[str, ...]
-    then: tuple[str, ...]
-    base_demos: int
-    demos: int
-    replay: int
-    trials: int
-    base_schedule: Optimisation
-    stage_schedule: Optimisation
-    rft_schedule: RftSchedule
-    architecture: Architecture
-    voice: str
+# ── the protocol ────────────────────────────────────────────────────────────────────────────────────────────
+
+PLACES = {"dots": dots, "metaworld": metaworld}
+SMALL = Architecture(
+    image_px=64, width=64, heads=4, readers=8, context_layers=2, token_layers=1, consistency_layers=1
+)
 
 
-def whole(trials: int, voice: str) -> Plan:
+def plan_of(chosen: argparse.Namespace) -> Plan:
+    values: dict[str, Any] = {"voice": chosen.voice, "threads": chosen.threads}
+    if chosen.quick:
+        return Plan(
+            base=1,
+            later=1,
+            base_demos=6,
+            demos=2,
+            replay=1,
+            trials=2,
+            base_schedule=Optimisation(steps=100, batch=8, learning_rate=2e-3, warmup_steps=5, ema=0.9),
+            stage_schedule=Optimisation(steps=5, batch=8, learning_rate=1e-4, warmup_steps=0, ema=0.0),
+            rft_schedule=RftSchedule(steps=2, batch=4),
+            architecture=SMALL,
+            **values,
+        )
+    if chosen.place == "dots":
+        return Plan(
+            base=6,
+            later=4,
+            base_demos=50,
+            demos=10,
+            replay=5,
+            trials=UNSEEN,
+            base_schedule=Optimisation(steps=900, batch=16, learning_rate=2e-3, warmup_steps=20, ema=0.97),
+            stage_schedule=Optimisation(steps=120, batch=16, learning_rate=1e-3, warmup_steps=10, ema=0.9),
+            rft_schedule=RftSchedule(steps=40, learning_rate=1e-3),
+            architecture=SMALL,
+            **values,
+        )
     return Plan(
-        base=BASE,
-        then=THEN,
+        base=6,
+        later=4,
         base_demos=50,
         demos=10,
         replay=5,
-        trials=trials,
+        trials=chosen.trials,
         base_schedule=Optimisation(steps=6000),
         stage_schedule=Optimisation(steps=800, learning_rate=2e-4, warmup_steps=50),
         rft_schedule=RftSchedule(steps=300),
         architecture=Architecture(),
-        voice=voice,
+        **values,
     )
 
 
-def quick(voice: str) -> Plan:
-    small = Architecture(
-        image_px=64, width=64, heads=4, readers=8, context_layers=2, token_layers=1, consistency_layers=1
-    )
-    return Plan(
-        base=BASE[:1],
-        then=("drawer-close-v3",),
-        base_demos=3,
-        demos=2,
-        replay=1,
-        trials=2,
-        base_schedule=Optimisation(steps=80, batch=8, learning_rate=2e-3, warmup_steps=5, ema=0.9),
-        stage_schedule=Optimisation(steps=5, batch=8, learning_rate=1e-4, warmup_steps=0, ema=0.0),
-        rft_schedule=RftSchedule(steps=2, batch=4),
-        architecture=small,
-        voice=voice,
-    )
-
-
-def config(
-    plan: Plan, demonstrations: Path, output: Path, base_policy: Path | None, **changes: object
-) -> LearnContinually:
+def config(plan: Plan, place: Place, output: Path, base_policy: Path | None, **changes: object) -> LearnContinually:
     values: dict[str, object] = {
-        "base": [demonstrations / task for task in plan.base],
-        "then": [demonstrations / task for task in plan.then],
+        "base": place.tasks[: plan.base],
+        "then": place.tasks[plan.base :],
         "output": output,
         "base_policy": base_policy,
         "base_demos": plan.base_demos,
         "demos": plan.demos,
         "replay": plan.replay,
-        "evaluator": "metaworld",
+        "evaluator": "of the benchmark",
         "features": output.parent / "features",
+        "threads": plan.threads,
         "sft": Teaching(
-            space="tcp_delta_m_rad",
+            space=place.space,
+            horizon_steps=place.horizon_steps,
             architecture=plan.architecture,
             voice=plan.voice,  # type: ignore[arg-type]
             cached_variants=2,
-            evaluation=Evaluation(every_steps=200, held_out_share=0.05),
+            evaluation=Evaluation(every_steps=100, held_out_share=0.05, most_windows=128, patience=0),
         ),
         "base_schedule": plan.base_schedule,
         "stage_schedule": plan.stage_schedule,
         "rft_schedule": plan.rft_schedule,
-        "rft_evaluation": RftEvaluation(every_steps=100, held_out_share=0.05),
+        "rft_evaluation": RftEvaluation(every_steps=20, held_out_share=0.05, most_windows=64),
     }
     return LearnContinually.model_validate(values | changes)
 
 
-def run(plan: Plan, demonstrations: Path, work: Path, names: Sequence[str]) -> dict[str, dict]:
+def run(plan: Plan, place: Place, work: Path, names: Sequence[str]) -> dict[str, dict]:
     """The base is supervised once, and all methods start from it."""
-    told = instructions()
-    datasets = [Shown(demonstrations / task, told.get(task, task)) for task in (*plan.base, *plan.then)]
-    evaluator = in_metaworld(plan.trials)
-    base = config(plan, demonstrations, work / "base", None, method="sft", then=())
-    base_data = datasets[: len(plan.base)]
-    continual.taught(base, base_data, 0, None, work / "base" / "stage-00")
+    base = config(plan, place, work / "base", None, method="sft", then=())
+    continual.taught(base, place.datasets[: plan.base], 0, None, work / "base" / "stage-00")
     policy = work / "base" / "stage-00" / "sft" / "policy"
+    evaluator = measured_once(policy, work / "base" / continual.EVALUATION, place.evaluator)
     results: dict[str, dict] = {}
-    untouched: Path | None = None
     for name in names:
-        settings = config(plan, demonstrations, work / name.lower().replace(" ", "-"), policy, **METHODS[name])
-        first = settings.output / "stage-00" / continual.EVALUATION
-        if settings.method == "sft":  # the same base policy: what was measured of it holds for all of these
-            if untouched is not None and untouched.is_file() and not first.exists():
-                artefact.write_bytes(first, untouched.read_bytes())
-            untouched = first
-        measured = continual.run(settings, datasets, evaluator)
+        settings = config(plan, place, work / name.lower().replace(" ", "-"), policy, **METHODS[name])
+        measured = continual.run(settings, place.datasets, evaluator)
         continual.report(settings, measured)
         results[name] = json.loads((settings.output / continual.SCORES).read_text(encoding="utf-8"))
+        auc = results[name]["scores"]["auc"]
+        print(f"{name}: AUC {auc:.3f}", file=sys.stderr, flush=True)
     return results
+
+
+def measured_once(base: Path, kept: Path, evaluator: Evaluator) -> Evaluator:
+    """What was measured of the base policy holds for all methods that start with it as it is."""
+
+    def evaluate(policy: Path, tasks: Sequence[str], file: Path) -> None:
+        if policy != base:
+            evaluator(policy, tasks, file)
+            return
+        outcomes.write(file, outcomes.measured(evaluator, policy, tasks, kept))
+
+    return evaluate
 
 
 def show(results: dict[str, dict]) -> None:
@@ -228,25 +322,59 @@ def show(results: dict[str, dict]) -> None:
         print(f"\nasked: RFT ≥ SFT + {ASKED_POINTS:.0f} points of AUC; measured {gain:+.1f}")
 
 
+def figure(results: dict[str, dict], file: Path) -> None:
+    """The mean success over the tasks known so far, stage by stage, and the AUC with its interval."""
+    drawn = Figure(figsize=(9, 3.4), layout="constrained")
+    curves, bars = drawn.subplots(1, 2, width_ratios=(1.4, 1))
+    for place, (name, summary) in enumerate(results.items()):
+        successes, trials = np.array(summary["successes"]), np.array(summary["trials"])
+        [line] = curves.plot(100 * successes.sum(axis=1) / trials.sum(axis=1), marker="o", label=name)
+        low, high = summary["intervals_95"]["auc"]
+        auc = summary["scores"]["auc"]
+        error = [[100 * max(0.0, auc - low)], [100 * max(0.0, high - auc)]]
+        bars.barh(place, 100 * auc, xerr=error, color=line.get_color(), capsize=2)
+    curves.set(xlabel="stage", ylabel="success on all tasks so far [%]", ylim=(0, 105))
+    curves.xaxis.get_major_locator().set_params(integer=True)
+    curves.legend(fontsize=7)
+    bars.set(xlabel="AUC [%]", xlim=(0, 105), yticks=range(len(results)), yticklabels=results)
+    bars.invert_yaxis()
+    bars.tick_params(axis="y", labelsize=7)
+    drawn.savefig(file, dpi=110)
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("place", nargs="?", choices=PLACES, default="dots")
     arguments.add_argument("--quick", action="store_true")
-    arguments.add_argument("--json", type=Path)
-    arguments.add_argument("--demonstrations", type=Path, default=ROOT / "out" / "metaworld" / "demonstrations")
-    arguments.add_argument("--work", type=Path, default=ROOT / "out" / "metaworld" / "continual")
-    arguments.add_argument("--trials", type=int, default=20, help="of each task after each stage")
+    arguments.add_argument("--json", type=Path, help="and a picture beside it")
+    arguments.add_argument("--demonstrations", type=Path, default=ROOT / "out" / "metaworld" / "experts")
+    arguments.add_argument("--work", type=Path, default=ROOT / "out" / "continual")
+    arguments.add_argument("--trials", type=int, default=20, help="of each MetaWorld task after each stage")
     arguments.add_argument("--voice", choices=("consistency", "tokens"), default="tokens", help="which head acts")
-    arguments.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS)[:3])
+    arguments.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    arguments.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     chosen = arguments.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    plan = quick(chosen.voice) if chosen.quick else whole(chosen.trials, chosen.voice)
-    work = chosen.work / ("quick" if chosen.quick else "whole") / chosen.voice
-    results = run(plan, chosen.demonstrations, work, chosen.methods)
-    print(f"{machine.line()}, {plan.trials} trials of each task after each stage, the {plan.voice} head acts\n")
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    plan = plan_of(chosen)
+    place = PLACES[chosen.place](plan, chosen.demonstrations)
+    work = chosen.work / chosen.place / ("quick" if chosen.quick else "whole") / chosen.voice
+    results = run(plan, place, work, chosen.methods)
+    print(f"{machine.line()}\n{chosen.place}: {plan.base} tasks of {plan.base_demos} demonstrations, ", end="")
+    print(f"then {plan.later} of {plan.demos}; {plan.trials} trials of each after each stage; ", end="")
+    print(f"the {plan.voice} head acts\n")
     show(results)
     if chosen.json:
-        report = {"machine": machine.describe(), "trials": plan.trials, "voice": plan.voice, "results": results}
+        report = {"machine": machine.describe(), "place": chosen.place, "plan": described(plan), "results": results}
         artefact.write_text(chosen.json, json.dumps(report, indent=2) + "\n")
+        figure(results, chosen.json.with_suffix(".png"))
+
+
+def described(plan: Plan) -> dict[str, object]:
+    values = {name: getattr(plan, name) for name in plan.__dataclass_fields__}
+    return {
+        name: value.model_dump(mode="json") if isinstance(value, Config) else value
+        for name, value in values.items()
+    }
 
 
 if __name__ == "__main__":
