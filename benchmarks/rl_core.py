@@ -38,7 +38,7 @@ from vla.tandem_vla import TandemConfig, TandemVLA
 HORIZON, RATE_HZ = 10, 20.0
 
 
-def policy(joints: tuple[str, ...], object_name: str) -> TandemVLA:
+def policy(joints: tuple[str, ...], object_name: str, architecture: Architecture | None = None) -> TandemVLA:
     """Untrained, of the default size, told poses: what costs time is the same as when it is trained."""
     names = (*joints, GRIPPER)
     interface = Interface(
@@ -54,7 +54,9 @@ def policy(joints: tuple[str, ...], object_name: str) -> TandemVLA:
         return Quantiles(low=(-1.0,) * dims, high=(1.0,) * dims)
 
     quantiles = DatasetQuantiles(state=unit(len(interface.state_names)), action=unit(len(names)))
-    config = TandemConfig(interface=interface, normalisation={"arm": quantiles}, architecture=Architecture())
+    config = TandemConfig(
+        interface=interface, normalisation={"arm": quantiles}, architecture=architecture or Architecture()
+    )
     chunks = np.random.default_rng(0).uniform(-1, 1, (64, HORIZON, len(names))).astype(np.float32)
     return TandemVLA(config, fast_tokens.fit(chunks, vocabulary=128), 0).eval()
 

@@ -79,6 +79,7 @@ def record(config: RecordDemos) -> int:
             "the scripted demonstrator drives the bench's plant, not a twin", "tandem rl expand makes twin demos"
         )
     world = BenchWorld(plant_config(config.world), 1, config.world.rate_hz)
+    draw(world.sheet.parts, config.part, np.random.default_rng(0))
     store = EpisodeStore.create(config.output)
     store.seal_interrupted()
     have = len(store.finished())

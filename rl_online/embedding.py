@@ -154,6 +154,13 @@ def observations_of(demonstration: Demonstration, policy: TandemVLA) -> list[Obs
     ]
 
 
+def fingerprint(demonstration: Demonstration) -> str:
+    """Of what was seen and done: the same wherever the folder lies, another for every other demonstration."""
+    total = hashlib.sha256(np.ascontiguousarray(demonstration.state).tobytes())
+    total.update(np.ascontiguousarray(demonstration.actions).tobytes())
+    return total.hexdigest()[:16]
+
+
 def stable_id(key: str) -> int:
     """63 bits of the key's hash."""
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8]) >> 1

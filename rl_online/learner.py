@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -27,7 +29,13 @@ from rl_online.agent import Agent, Stage
 from rl_online.link import FOR_ACTORS, LearnerServer, RunSettings
 from rl_online.presets import Algorithm, PresetName, preset
 from rl_online.replay import Mixture, Replay, Transitions
-from vla.demonstrations import open_demonstrations, with_state
+from vla.demonstrations import (
+    Demonstrations,
+    cameras_of,
+    open_demonstrations,
+    require_usable,
+    with_state,
+)
 from vla.policy_file import load_policy, save_policy
 from vla.tandem_vla import TandemVLA
 
@@ -92,10 +100,11 @@ def learn(config: LearnOnline) -> int:
     """The verb. Exit code 0 when all transitions have come, 4 when the actors stayed away."""
     began = time.monotonic()
     policy = load_policy(config.policy)
+    given = opened(config, policy)
     _begin(config)
     learner = Learner(config, policy)
     try:
-        learner.fill_demos()
+        learner.fill_demos(given)
         learner.go_offline()
         finished = config.transitions == 0 or learner.go_online()
         learner.keep()
@@ -111,6 +120,35 @@ def learn(config: LearnOnline) -> int:
         f"chunks ({figures.corrections} corrections); policy: {config.output / POLICY}"
     )
     return 0 if finished else 4
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """Demonstrations with the columns that the policy reads."""
+
+    folder: Path
+    source: Source
+    shown: Demonstrations
+
+
+def opened(config: LearnOnline, policy: TandemVLA) -> list[Given]:
+    """Raises `BadInput` for what is no dataset, and for one that does not fit the policy."""
+    folders: list[tuple[Path, Source]] = [(folder, "scripted") for folder in config.demos]
+    folders += [(folder, "twin") for folder in config.twin_demos]
+    found, interface = [], policy.interface
+    for folder, source in folders:
+        shown = with_state(open_demonstrations(folder, folder.name), interface.state_names)
+        layout = shown.layout
+        require_usable(shown, interface.horizon_steps, interface.language)
+        cameras_of([shown], interface.cameras)
+        if layout.action_names != interface.action_names or layout.rate_hz != interface.rate_hz:
+            raise BadInput(
+                f"{folder} has {', '.join(layout.action_names)} at {layout.rate_hz:g} Hz, the policy "
+                f"{', '.join(interface.action_names)} at {interface.rate_hz:g} Hz",
+                "give demonstrations of the arm and rate that the policy was trained for",
+            )
+        found.append(Given(folder, source, shown))
+    return found
 
 
 class Learner:
@@ -155,27 +193,19 @@ class Learner:
 
     # ── learning (the main thread) ──────────────────────────────────────────────────────────────────────────
 
-    def fill_demos(self) -> None:
+    def fill_demos(self, given: Sequence[Given]) -> None:
         """Demonstrations into their replay; what is there already is not added again."""
-        for folder in self.config.demos:
-            self._fill_from(folder, "scripted")
-        for folder in self.config.twin_demos:
-            self._fill_from(folder, "twin")
-        log.info("%d demonstrated chunks", len(self.mixture.demos))
-
-    def _fill_from(self, folder: Path, source: Source) -> None:
-        opened, names = open_demonstrations(folder, folder.name), self.agent.policy.interface.state_names
-        known = set(names) <= set(opened.layout.state_names)  # of another arm, columns go by their order
-        demonstrations = with_state(opened, names if known else ())
         agent, algorithm, stride = self.agent, self.config.algorithm, self.config.demo_stride
-        for number in range(len(demonstrations)):
-            key = f"{folder.name}/{number}/{agent.shape.embedding}"
-            if self.mixture.demos.has(embedding.stable_id(f"{key}/0")):  # an episode is added whole or not at all
-                continue
-            demonstration = demonstrations[number]
-            self.mixture.demos.add(
-                embedding.of_demonstration(demonstration, agent.policy, algorithm, source, key, stride)
-            )
+        for one in given:
+            for number in range(len(one.shown)):
+                shown = one.shown[number]
+                key = f"{embedding.fingerprint(shown)}/{agent.shape.embedding}"
+                if self.mixture.demos.has(embedding.stable_id(f"{key}/0")):  # added whole or not at all
+                    continue
+                self.mixture.demos.add(
+                    embedding.of_demonstration(shown, agent.policy, algorithm, one.source, key, stride)
+                )
+        log.info("%d demonstrated chunks", len(self.mixture.demos))
 
     def go_offline(self) -> None:
         wanted, done = self.config.algorithm.offline_steps, self.agent.progress.offline_updates

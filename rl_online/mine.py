@@ -27,6 +27,7 @@ from rl_online.env import ChunkEnv
 from rl_online.failure_map import draw
 from rl_online.open_world import WorldChoice, open_world
 from rl_online.presets import Rewards
+from rl_online.ray_rollouts import RayRunner, Runner
 from rl_online.regions import Cell, Fineness, PartName, Polygon, Region, grid
 from rl_online.resets import TAU, CellScore, ResetPlan, allocate
 from rl_online.rollout import Chooser, Rollout, run_episodes
@@ -56,6 +57,9 @@ class MinePolicy(Config):
     extra: int = Field(default=0, ge=0)
     """More rollouts, given to the cells whose rate is least known."""
     envs: PositiveInt = 4
+    """At once; on a cluster, its workers."""
+    ray: str = ""
+    """Address of a Ray cluster that runs the rollouts (host:port, auto, or local: started here for the run)."""
     tau: float = Field(default=TAU, gt=0, le=1)
     """Cells below this rate form S_target."""
     seed: NonNegativeInt = 0
@@ -102,8 +106,11 @@ def mine(config: MinePolicy) -> int:
     env = ChunkEnv(world, policy.interface, Rewards(), GAMMA)
     try:
         cells = grid(regions(config, world.sheet.parts), config.grid)
+        remote = ray_runner(config)
         _begin(config)
-        plan = survey(env, policy, cells, config)
+        plan = survey(remote or here(env, policy, config.seed), cells, config)
+        if remote is not None:
+            remote.close()
     finally:
         env.close()
     figures = summary(plan, config, world.label)
@@ -127,14 +134,26 @@ def regions(config: MinePolicy, of_task: Sequence[tuple[PartName, Region]]) -> S
     return [("ood", Polygon(name="drawn", outline_m=config.polygon, yaw_rad=yaw_rad))]
 
 
-def survey(env: ChunkEnv, chooser: Chooser, cells: Sequence[Cell], config: MinePolicy) -> ResetPlan:
+def here(env: ChunkEnv, chooser: Chooser, seed: int) -> Runner:
+    """In this process."""
+    return lambda starts, on_done: run_episodes(env, chooser, starts, seed, on_done)
+
+
+def ray_runner(config: MinePolicy) -> RayRunner | None:
+    """On a cluster, where one is named."""
+    if not config.ray:
+        return None
+    return RayRunner(config.ray, config.envs, config.policy, config.world, GAMMA, config.seed)
+
+
+def survey(runner: Runner, cells: Sequence[Cell], config: MinePolicy) -> ResetPlan:
     """Rollouts in two rounds: the least in every cell, then the extra ones by what the first showed."""
     file = config.output / ROLLOUTS
     least = np.full(len(cells), config.rollouts)
-    counts = run_round(env, chooser, cells, least, config, first=0, file=file)
+    counts = run_round(runner, cells, least, config, first=0, file=file)
     if config.extra:
         given = allocate(counts[0], counts[1], config.extra, config.rollouts, config.tau)
-        counts = counts + run_round(env, chooser, cells, given, config, first=int(counts[1].sum()), file=file)
+        counts = counts + run_round(runner, cells, given, config, first=int(counts[1].sum()), file=file)
     scores = [
         CellScore(cell=cell, successes=int(won), rollouts=int(tried))
         for cell, won, tried in zip(cells, *counts, strict=True)
@@ -143,8 +162,7 @@ def survey(env: ChunkEnv, chooser: Chooser, cells: Sequence[Cell], config: MineP
 
 
 def run_round(
-    env: ChunkEnv,
-    chooser: Chooser,
+    runner: Runner,
     cells: Sequence[Cell],
     given: Int[ndarray, " N"],
     config: MinePolicy,
@@ -175,7 +193,7 @@ def run_round(
             counts[:, cell] += (int(rollout.success), 1)
             advance(f"{counts[0].sum()} of {counts[1].sum()} succeeded")
 
-        run_episodes(env, chooser, [starts[place] for place in left], config.seed, keep)
+        runner([starts[place] for place in left], keep)
     return counts
 
 
@@ -194,7 +212,7 @@ def _begin(config: MinePolicy) -> None:
     """Refuses to go on with rollouts of other settings."""
     file = config.output / SETTINGS
     config.output.mkdir(parents=True, exist_ok=True)
-    settings = config.model_dump_json(indent=2, exclude={"output", "envs", "json_file", "extra"}) + "\n"
+    settings = config.model_dump_json(indent=2, exclude={"output", "envs", "ray", "json_file", "extra"}) + "\n"
     if file.is_file() and file.read_text(encoding="utf-8") != settings:
         raise BadInput(f"{config.output} holds rollouts of other settings", "name a new --output")
     artefact.write_text(file, settings)

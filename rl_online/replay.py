@@ -136,6 +136,11 @@ class Replay:
         self._writers: dict[str, ColumnWriter] = {}
         self._commits: commits.CommitLog | None = None
 
+    @staticmethod
+    def shape_of(folder: Path) -> ReplayShape:
+        """Of the replay that lies there. Raises `BadInput` where there is none."""
+        return read_attributes(folder, KEY, ReplayShape)
+
     def __len__(self) -> int:
         return self._stored.rows
 

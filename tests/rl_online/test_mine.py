@@ -8,7 +8,7 @@ import pytest
 from hardware.errors import BadInput
 from rl_online.env import ChunkEnv
 from rl_online.failure_map import draw
-from rl_online.mine import ROLLOUTS, MinePolicy, _begin, read_lines, regions, summary, survey
+from rl_online.mine import ROLLOUTS, MinePolicy, _begin, here, read_lines, regions, summary, survey
 from rl_online.presets import Rewards
 from rl_online.regions import Fineness, Polygon, grid
 from tests.rl_online.slider import SHEET, SliderWorld, interface
@@ -38,7 +38,7 @@ def mined(configured: MinePolicy, n_envs: int = 2):
     _begin(configured)
     env, chooser = ChunkEnv(SliderWorld(n_envs), interface(), Rewards(), 0.98), NearPusher()
     cells = grid(SHEET.parts, configured.grid)
-    return survey(env, chooser, cells, configured), chooser
+    return survey(here(env, chooser, configured.seed), cells, configured), chooser
 
 
 def test_the_target_is_the_part_where_the_policy_fails(tmp_path: Path):

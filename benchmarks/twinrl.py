@@ -1,0 +1,310 @@
+"""TwinRL's tables (arXiv 2602.09023) on the simulated bench: what the paper measured on robots, by the same commands.
+
+    .venv/bin/python benchmarks/twinrl.py OUT [--quick] [--stages sft map deadlock robot] [--json FILE] [--figure FILE]
+
+The bench's plant stands in for the robot; the twin is made by ruler (sizes, the arm model's own servos and materials
+from a table), so its physics differs from the plant's. The person is the scripted demonstrator. Policies are told the
+block's pose and see no pictures: what is compared is data, resets and learning, not vision. Every piece that is
+finished lies in OUT and is not done again: stop and go on at will. Stages:
+  sft       twin demonstrations in ID and OOD against success on the plant, beside the paper's table
+  map       the twin's failure map against the plant's: r and MMRV over cells of the start grid
+  deadlock  RL in OOD alone from the policy of ID demonstrations: does it ever find a success?
+  robot     presets twinrl, conrft, hil_serl: robot steps against success, in rounds of a learner and an actor
+  buffer    twinrl again, with its twin demonstrations left out of the replay
+  resets    twinrl again, with resets uniform over the regions
+Not here: failed twin episodes in the buffer, process rewards, LeRobot's own HIL-SERL learner.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks import machine
+from benchmarks.twinrl_pieces import CELLS, QUICK, Bench, Counts, Scale, only
+from hardware import artefact
+from hardware.config import Config
+from rl_online.presets import PRESETS
+from rl_online.regions import PartName
+from twin.fidelity import PolicyOutcomes, measure
+from vla.intervals import wilson
+
+PAPER = {"0_0": (40, 0), "30_30": (70, 30), "60_30": (80, 40), "30_60": (70, 70)}
+"""Success in ID and OOD, %."""
+PARTS: tuple[PartName, ...] = ("id", "ood")
+STAGES = ("sft", "map", "deadlock", "robot", "buffer", "resets")
+RATE_HZ = 20.0
+
+
+class Round(Config):
+    """A learner after so many steps of the robot."""
+
+    robot_steps: int
+    episodes: int
+    successes: int
+    """While exploring."""
+    chunks: int
+    critic_updates: int
+    id: Counts
+    ood: Counts
+
+
+class Deadlock(Config):
+    """RL in OOD alone."""
+
+    chunks: int
+    episodes: int
+    successes: int
+    robot_steps: int
+    ood_after: Counts
+
+
+def sft_stage(bench: Bench) -> dict[str, Any]:
+    """Per cell of the ablation, seeds added together."""
+    rows = {}
+    for cell in CELLS:
+        counts = {part: Counts(successes=0, trials=0) for part in PARTS}
+        seeds = {}
+        for seed in bench.scale.seeds:
+            policy = bench.policy(cell, seed)
+            found = {part: bench.success(policy, part, bench.scale.trials, f"sft_{cell}_{seed}") for part in PARTS}
+            seeds[seed] = {part: each.successes for part, each in found.items()}
+            counts = {part: added(counts[part], found[part]) for part in PARTS}
+        rows[cell] = {part: summary(each) for part, each in counts.items()} | {
+            "per_seed": seeds, "paper_percent": PAPER[cell]
+        }  # fmt: skip
+    return rows
+
+
+def map_stage(bench: Bench) -> dict[str, Any]:
+    """Cells of two policies, each a point: its rate in the twin and in the plant."""
+    points = []
+    for name in ("0_0", "30_30"):
+        policy = bench.policy(name, 0)
+        twin, plant = (bench.failure_map(policy, name, in_twin) for in_twin in (True, False))
+        for number, (one, other) in enumerate(zip(twin.scores, plant.scores, strict=True)):
+            points.append(
+                PolicyOutcomes(
+                    name=f"{name} cell {number} ({one.cell.part}: {one.cell.region})",
+                    real=outcomes(other.successes, other.rollouts),
+                    twin=outcomes(one.successes, one.rollouts),
+                )
+            )
+    fidelity = measure(points)
+    return fidelity.model_dump(mode="json")
+
+
+def deadlock_stage(bench: Bench) -> dict[str, Any]:
+    """From the policy of 30 real demonstrations, starts in OOD alone."""
+
+    def run() -> Deadlock:
+        policy, scale = bench.policy("0_0", 0), bench.scale
+        plan = only(bench.failure_map(policy, "0_0", in_twin=True), "ood")
+        resets = bench.out / "ood_only.json"
+        artefact.write_model(resets, plan)
+        folder = bench.out / "deadlock"
+        learned, acted = bench.learn(folder, policy, bench.data("0_0"), "conrft", scale.deadlock_chunks, resets, 0)
+        after = bench.success(folder / "policy", "ood", scale.round_trials, "deadlock")
+        return Deadlock(
+            chunks=int(learned["online"]), episodes=int(acted["episodes"]), successes=int(acted["successes"]),
+            robot_steps=int(acted["env_steps"]), ood_after=after,
+        )  # fmt: skip
+
+    return bench.once("deadlock", Deadlock, run).model_dump()
+
+
+def robot_stage(bench: Bench, preset: str, name: str, seed: int, seeded: bool, guided: bool) -> list[Round]:
+    """Rounds until the last; `twinrl` begins with the policy of twin demonstrations, baselines with that of none."""
+    cell = "30_60" if preset == "twinrl" else "0_0"
+    policy, scale = bench.policy(cell, seed), bench.scale
+    data = bench.data(cell) if seeded else bench.data("0_0")
+    resets = bench.out / f"map_{cell}_twin" / "resets.json" if guided else None
+    if guided:
+        bench.failure_map(policy, cell, in_twin=True)
+    run, done = bench.out / f"run_{name}_{seed}", []
+    for number in range(1, scale.rounds + 1):
+
+        def one(number: int = number, before: Round | None = done[-1] if done else None) -> Round:
+            learned, acted = bench.learn(run, policy, data, preset, number * scale.round_chunks, resets, seed)
+            earlier = (before.robot_steps, before.episodes, before.successes) if before else (0, 0, 0)
+            found = {
+                part: bench.success(run / "policy", part, scale.round_trials, f"{name}_{seed}_{number}")
+                for part in PARTS
+            }
+            return Round(
+                robot_steps=earlier[0] + int(acted["env_steps"]),
+                episodes=earlier[1] + int(acted["episodes"]),
+                successes=earlier[2] + int(acted["successes"]),
+                chunks=int(learned["online"]),
+                critic_updates=int(learned["critic_updates"]),
+                **found,
+            )
+
+        done.append(bench.once(f"round_{name}_{seed}_{number}", Round, one))
+    return done
+
+
+def robot_summary(rounds: list[Round]) -> dict[str, Any]:
+    """Robot steps and minutes of motion until 90 % in both parts; None: never."""
+    reached = next(
+        (r.robot_steps for r in rounds if all(c.successes >= 0.9 * c.trials for c in (r.id, r.ood))), None
+    )
+    return {
+        "rounds": [each.model_dump() for each in rounds],
+        "robot_steps_to_90": reached,
+        "robot_minutes_to_90": None if reached is None else round(reached / RATE_HZ / 60, 1),
+    }
+
+
+def added(one: Counts, other: Counts) -> Counts:
+    return Counts(successes=one.successes + other.successes, trials=one.trials + other.trials)
+
+
+def outcomes(successes: int, trials: int) -> tuple[bool, ...]:
+    return (True,) * successes + (False,) * (trials - successes)
+
+
+def summary(counts: Counts) -> dict[str, Any]:
+    return counts.model_dump() | {"rate": counts.successes / counts.trials, "words": counts.words}
+
+
+def stages(bench: Bench, chosen: list[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if "sft" in chosen:
+        found["sft"] = sft_stage(bench)
+    if "map" in chosen:
+        found["map"] = map_stage(bench)
+    if "deadlock" in chosen:
+        found["deadlock"] = deadlock_stage(bench)
+    wanted = {
+        "robot": [(preset, preset, True, preset == "twinrl") for preset in PRESETS],
+        "buffer": [("twinrl", "no_twin_in_buffer", False, True)],
+        "resets": [("twinrl", "uniform_resets", True, False)],
+    }
+    for stage, runs in wanted.items():
+        for preset, name, seeded, guided in runs if stage in chosen else ():
+            for seed in bench.scale.seeds:
+                rounds = robot_stage(bench, preset, name, seed, seeded, guided)
+                found.setdefault(stage, {})[f"{name}/{seed}"] = robot_summary(rounds)
+    return found
+
+
+def show(found: dict[str, Any], console: Console) -> None:
+    if "sft" in found:
+        table = Table("twin demos (ID, OOD)", "ID", "OOD", "paper ID/OOD %", title="SFT, simulated plant")
+        for cell, row in found["sft"].items():
+            paper = "/".join(map(str, row["paper_percent"]))
+            table.add_row(f"({cell.replace('_', ', ')})", row["id"]["words"], row["ood"]["words"], paper)
+        console.print(table)
+    if "map" in found:
+        for name in ("r", "mmrv"):
+            value = found["map"][name]
+            words = [f"{value[key]:.2f}" if value[key] is not None else "–" for key in ("value", "low", "high")]
+            console.print(f"failure map, twin against plant: {name} {words[0]} ({words[1]} … {words[2]})")
+    if "deadlock" in found:
+        row = found["deadlock"]
+        after = Counts.model_validate(row["ood_after"]).words
+        console.print(
+            f"deadlock: {row['successes']} successes in {row['episodes']} OOD episodes, {row['robot_steps']} steps; "
+            f"OOD after: {after}"
+        )
+    for stage in ("robot", "buffer", "resets"):
+        for name, row in found.get(stage, {}).items():
+            last = row["rounds"][-1]
+            parts = ", ".join(f"{part} {Counts.model_validate(last[part]).words}" for part in PARTS)
+            console.print(
+                f"{stage} {name}: {last['robot_steps']} steps, {parts}; to 90 %: {row['robot_steps_to_90']}"
+            )
+
+
+def draw(file: Path, found: dict[str, Any]) -> None:
+    """The ablation as bars with Wilson's intervals, and the failure maps cell against cell."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    names = list(found.get("sft", {}))
+    for offset, part in enumerate(PARTS):
+        x = np.arange(len(names)) + 0.4 * offset - 0.2
+        rows = [found["sft"][name][part] for name in names]
+        counts = [Counts(successes=row["successes"], trials=row["trials"]) for row in rows]
+        rate = np.array([row["rate"] for row in rows])
+        ends = np.array([bounds(each) for each in counts]).reshape(-1, 2)
+        left.bar(x, 100 * rate, 0.38, color=("tab:blue", "tab:orange")[offset], label=f"{part}, simulated plant")
+        left.errorbar(x, 100 * rate, 100 * np.abs(ends.T - rate), fmt="none", color="black", capsize=3)
+        left.plot(x, [PAPER[name][offset] for name in names], "_", color="black", markersize=22)
+    left.set_xticks(range(len(names)), [f"({name.replace('_', ', ')})" for name in names])
+    left.set_xlabel("twin demonstrations in (ID, OOD); black line: the paper's robots")
+    left.set_ylabel("success [%]")
+    left.set_ylim(0, 105)
+    left.legend(fontsize=7)
+    rng = np.random.default_rng(0)
+    for point in found.get("map", {}).get("policies", ()):
+        jitter = rng.uniform(-0.015, 0.015, 2)
+        colour = "tab:blue" if "(id:" in point["name"] else "tab:orange"
+        right.plot(
+            np.mean(point["twin"]) + jitter[0], np.mean(point["real"]) + jitter[1], "o", color=colour, alpha=0.7
+        )
+    right.plot([0, 1], [0, 1], color="0.7", linewidth=0.8)
+    right.set_xlabel("success in the twin, per cell")
+    right.set_ylabel("success on the plant, per cell")
+    with artefact.staged_file(file) as staged:
+        figure.savefig(staged, dpi=130, format="png")
+
+
+def bounds(counts: Counts) -> tuple[float, float]:
+    low, high = wilson(counts.successes, counts.trials)
+    return float(low), float(high)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path, nargs="?", default=Path("out/twinrl"))
+    parser.add_argument(
+        "--task", choices=["pick_place"], default="pick_place", help="the twin is made for this one"
+    )
+    parser.add_argument("--quick", action="store_true", help="tiny sizes: shows that it runs, not who is better")
+    parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
+    parser.add_argument("--seeds", type=int, nargs="+", help="in place of 0 1 2")
+    parser.add_argument("--trials", type=int, help="per point, in place of 50")
+    parser.add_argument("--sft-steps", type=int)
+    parser.add_argument("--map-rollouts", type=int)
+    parser.add_argument("--deadlock-chunks", type=int)
+    parser.add_argument("--json", type=Path, help="write the figures there")
+    parser.add_argument("--figure", type=Path, help="write a PNG there")
+    flags = parser.parse_args()
+    scale = QUICK if flags.quick else Scale()
+    changes = {
+        name: getattr(flags, name) for name in ("seeds", "trials", "sft_steps", "map_rollouts", "deadlock_chunks")
+    }
+    scale = scale.but(**{name: value for name, value in changes.items() if value is not None})
+    settings = flags.out / "scale.json"
+    if settings.is_file() and Scale.model_validate_json(settings.read_text()) != scale:
+        parser.error(f"{flags.out} holds pieces of another scale; name a new folder")
+    flags.out.mkdir(parents=True, exist_ok=True)
+    artefact.write_model(settings, scale)
+    began = time.monotonic()
+    found = stages(Bench(flags.out, scale), flags.stages)
+    show(found, Console())
+    if flags.json:
+        head = {
+            "machine": machine.describe(),
+            "scale": scale.model_dump(),
+            "seconds": round(time.monotonic() - began),
+        }
+        artefact.write_text(flags.json, json.dumps(head | {"stages": found}, indent=1) + "\n")
+    if flags.figure:
+        draw(flags.figure, found)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,229 @@
+"""The pieces of `benchmarks/twinrl.py`: each makes one file or folder and does nothing where it lies already."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pydantic import Field, NonNegativeInt, PositiveInt
+
+from benchmarks.compare import write_twin
+from hardware import artefact
+from hardware import config as configs
+from hardware.config import Config
+from rl_online import demos, expand, mine
+from rl_online.demos import RecordDemos
+from rl_online.env import ChunkEnv
+from rl_online.expand import ExpandDemos
+from rl_online.link import ADDRESS
+from rl_online.mine import MinePolicy
+from rl_online.open_world import WorldChoice, open_world
+from rl_online.presets import Rewards
+from rl_online.regions import PartName
+from rl_online.resets import ResetPlan
+from rl_online.rollout import run_episodes
+from twin.object_asset import SCENE_XML
+from vla.backbone import Architecture
+from vla.intervals import wilson
+from vla.policy_file import load_policy
+from vla.sft import sft
+from vla.sft_config import Evaluation, Optimisation, TrainPolicy
+
+SMALL = Architecture(width=96, heads=4, readers=2, context_layers=2, token_layers=1)
+"""The policy is told the block's pose, so it needs no more; it learns in minutes."""
+CELLS = {"0_0": (0, 0), "30_30": (1, 1), "60_30": (2, 1), "30_60": (1, 2)}
+"""Twin demonstrations in ID and in OOD, in batches."""
+
+
+class Scale(Config):
+    """How much of everything."""
+
+    demos: PositiveInt = 30
+    batch: PositiveInt = 30
+    """Twin demonstrations in one batch."""
+    sft_steps: PositiveInt = 4000
+    trials: PositiveInt = 50
+    """Per part of the starts and policy."""
+    seeds: tuple[NonNegativeInt, ...] = (0, 1, 2)
+    map_rollouts: PositiveInt = 10
+    """Per cell, in the twin and in the plant each."""
+    deadlock_chunks: PositiveInt = 4000
+    round_chunks: PositiveInt = 500
+    rounds: PositiveInt = 8
+    round_trials: PositiveInt = 20
+    offline_steps: NonNegativeInt = Field(default=500)
+
+
+QUICK = Scale(
+    demos=8, batch=6, sft_steps=300, trials=4, seeds=(0,), map_rollouts=1, deadlock_chunks=80, round_chunks=80,
+    rounds=1, round_trials=4, offline_steps=20,
+)  # fmt: skip
+
+
+class Counts(Config):
+    """Successes of trials."""
+
+    successes: int
+    trials: int
+
+    @property
+    def words(self) -> str:
+        low, high = wilson(self.successes, self.trials)
+        return f"{self.successes}/{self.trials} ({float(low):.0%}–{float(high):.0%})"
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """Where the pieces lie, and how large they are."""
+
+    out: Path
+    scale: Scale
+
+    def once[C: Config](self, name: str, kind: type[C], make: Callable[[], C]) -> C:
+        """What `make` gives, kept as a file."""
+        file = self.out / "pieces" / f"{name}.json"
+        if not file.is_file():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            artefact.write_model(file, make())
+            print(f"{name} is done", flush=True)
+        return configs.read(kind, file)
+
+    # ── data ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def real(self) -> Path:
+        """Demonstrations in ID by the scripted stand-in for a person, on the plant."""
+        folder = self.out / "demos"
+        demos.record(RecordDemos(output=folder, count=self.scale.demos, cameras=False))
+        return folder
+
+    def twin(self) -> Path:
+        """Table, tray and block by ruler, the arm model's own servos: not the plant's physics."""
+        bundle = self.out / "twin"
+        if not (bundle / SCENE_XML).is_file():
+            write_twin(bundle)
+        return bundle
+
+    def twin_demos(self, part: PartName, batch: int) -> Path:
+        """`scale.batch` warped demonstrations, rolled out in the twin."""
+        folder = self.out / f"twin_{part}_{batch}"
+        if not (folder / expand.FIGURES).is_file():
+            expand.expand(
+                ExpandDemos(
+                    demos=self.real(),
+                    output=folder,
+                    world=WorldChoice(bundle=self.twin()),
+                    part=part,
+                    count=self.scale.batch,
+                    cameras=False,
+                    seed=batch,
+                )
+            )
+        return folder / "store"
+
+    def data(self, cell: str) -> list[Path]:
+        in_id, in_ood = CELLS[cell]
+        more = [self.twin_demos("id", batch) for batch in range(in_id)]
+        return [self.real(), *more, *(self.twin_demos("ood", batch) for batch in range(in_ood))]
+
+    # ── policies ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def policy(self, cell: str, seed: int) -> Path:
+        """Supervised fine-tuning on a cell of the ablation."""
+        folder = self.out / f"sft_{cell}_{seed}"
+        if not (folder / "policy").is_dir():
+            steps = self.scale.sft_steps
+            sft(
+                TrainPolicy(
+                    data=tuple(self.data(cell)),
+                    output=folder,
+                    language=False,
+                    horizon_steps=10,
+                    token_weight=0.0,
+                    seed=seed,
+                    threads=1,
+                    architecture=SMALL,
+                    optimisation=Optimisation(steps=steps, learning_rate=1e-3),
+                    evaluation=Evaluation(every_steps=steps, patience=0),
+                )
+            )
+        return folder / "policy"
+
+    def success(self, policy: Path, part: PartName, trials: int, name: str) -> Counts:
+        """On the plant, from starts that no training saw; the same starts for every policy."""
+
+        def run() -> Counts:
+            trained = load_policy(policy)
+            world = open_world(WorldChoice(), 1)
+            env = ChunkEnv(world, trained.interface, Rewards(), 0.98)
+            starts = [
+                demos.draw(world.sheet.parts, part, np.random.default_rng([77_000, trial]))
+                for trial in range(trials)
+            ]
+            won: list[bool] = []
+            run_episodes(env, trained, starts, 0, lambda rollout: won.append(rollout.success))
+            env.close()
+            return Counts(successes=sum(won), trials=len(won))
+
+        return self.once(f"success_{name}_{part}", Counts, run)
+
+    def failure_map(self, policy: Path, name: str, in_twin: bool) -> ResetPlan:
+        side = "twin" if in_twin else "plant"
+        folder = self.out / f"map_{name}_{side}"
+        if not (folder / mine.PLAN).is_file():
+            world = WorldChoice(bundle=self.twin()) if in_twin else WorldChoice()
+            mine.mine(
+                MinePolicy(
+                    policy=policy, output=folder, world=world, rollouts=self.scale.map_rollouts, envs=1, seed=5
+                )
+            )
+        return configs.read(ResetPlan, folder / mine.PLAN)
+
+    # ── learning by trying, as a person would start it: two processes ───────────────────────────────────────
+
+    def learn(
+        self,
+        run: Path,
+        policy: Path,
+        data: Sequence[Path],
+        preset: str,
+        chunks: int,
+        resets: Path | None,
+        seed: int,
+    ) -> tuple[dict[str, float], dict[str, float]]:
+        """The learner until it has so many chunks in all, with one actor on the plant. What both say of it."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        learned, acted = self.out / f"{run.name}_learn.json", self.out / f"{run.name}_act.json"
+        real, twin = [str(data[0])], [str(each) for each in data[1:]]
+        learner = command(
+            "learn", str(policy), "-o", str(run), "--demos", *real, *(["--twin-demos", *twin] if twin else []),
+            "--preset", preset, "--offline-steps", str(self.scale.offline_steps), "--transitions", str(chunks),
+            "--seed", str(seed), "--json", str(learned), "--demo-stride", "4",
+        )  # fmt: skip
+        guide = ["--resets", str(resets)] if resets is not None else []
+        actor = command("act", str(run), "--envs", "2", "--seed", str(seed), "--json", str(acted), *guide)
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
+        with subprocess.Popen(learner, env=environment) as one:
+            while not (run / ADDRESS).is_file() and one.poll() is None:
+                time.sleep(0.5)
+            with subprocess.Popen(actor, env=environment) as other:
+                if one.wait() != 0:
+                    other.terminate()
+                    raise RuntimeError(f"the learner of {run} ended with {one.returncode}")
+                other.wait(120)
+        return json.loads(learned.read_text()), json.loads(acted.read_text())
+
+
+def command(verb: str, *words: str) -> list[str]:
+    return [sys.executable, "-m", "tandem", "rl", verb, *words]
+
+
+def only(plan: ResetPlan, part: PartName) -> ResetPlan:
+    """Starts of one part alone, all alike."""
+    return plan.but(scores=[s.model_dump() for s in plan.scores if s.cell.part == part], guided=False)
