@@ -7,7 +7,8 @@ base from two starts, and compares with the bench's truth:
 - *board*: as touching the board's corners puts it, 1.5 mm and 0.4° off;
 - *coarse*: 30 mm and 5° off, in a direction drawn by the seed.
 
-`--quick`: one seed, geometry only. `--built BUNDLE TRUTH` takes a twin that is there already, as the first seed.
+`--quick`: one seed, geometry only. `--light`: twins that are not there yet are trained for a quarter of the time and
+are worse; their rows say so. `--built BUNDLE TRUTH` takes a twin that is there already, as the first seed.
 """
 
 from __future__ import annotations
@@ -35,11 +36,13 @@ from twin import table_plane
 from twin.build import build
 from twin.build_config import BuildTwin
 from twin.demo import TRAINING
+from twin.manifest import NAME
 from twin.render import scene
 from twin.robot_alignment import solve
 
 STARTS = {"board": (1.5e-3, np.radians(0.4)), "coarse": (30e-3, np.radians(5.0))}
 """How far off each start is: metres, radians."""
+LIGHT = TRAINING.but(steps=1200, max_gaussians=30_000, long_side_px=448)
 LIMITS = {"board": (3.0, 0.3), "coarse": (6.0, float("inf"))}
 """mm and degrees that the project promises."""
 
@@ -52,6 +55,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("out/alignment"))
     parser.add_argument("--built", type=Path, nargs=2, metavar=("BUNDLE", "TRUTH"))
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--light", action="store_true", help="train the twins for a quarter of the time")
     parser.add_argument("--json", type=Path, help="write the measurements here")
     arguments = parser.parse_args()
     print(machine.line())
@@ -61,8 +65,11 @@ def main() -> None:
         if kept.is_file() and not arguments.quick:
             found = json.loads(kept.read_text(encoding="utf-8"))
         else:
-            built = arguments.built if seed == 0 and arguments.built else made(arguments.work, seed)
+            built = (
+                arguments.built if seed == 0 and arguments.built else made(arguments.work, seed, arguments.light)
+            )
             found = measured(built[0], read_truth(built[1]), seed, photometric=not arguments.quick)
+            found = [row | {"light": arguments.light} for row in found]
             if not arguments.quick:
                 artefact.write_text(kept, json.dumps(found, indent=2) + "\n")
         rows += found
@@ -73,11 +80,12 @@ def main() -> None:
         artefact.write_text(arguments.json, json.dumps(report, indent=2) + "\n")
 
 
-def made(work: Path, seed: int) -> tuple[Path, Path]:
-    """A filmed and built twin of the seed; what is finished is kept."""
+def made(work: Path, seed: int, light: bool = False) -> tuple[Path, Path]:
+    """A filmed and built twin of the seed; a finished one is kept, however it was trained."""
     bench, twin = work / f"seed_{seed}" / "bench", work / f"seed_{seed}" / "twin"
     scan(ScanBench(output=bench, seed=seed))
-    build(BuildTwin(scan=bench / PHOTOS, output=twin, training=TRAINING))
+    if not (twin / NAME).is_file():
+        build(BuildTwin(scan=bench / PHOTOS, output=twin, training=LIGHT if light else TRAINING))
     return twin, bench / TRUTH
 
 

@@ -1,8 +1,10 @@
 """How true a twin's contact is on the simulated bench: object pose, inflation, resting drift, penetration.
 
-`python benchmarks/contact.py BUNDLE TRUTH [--quick] [--json FILE]`: a twin of a bench scan (as `tandem bench demo`
-builds it) and the scan's truth.json. Boxes are the true ones, made 24 mm larger and put off by up to 4 mm and 5°, as a
-person would draw them. `--quick` takes three objects. The bundle is copied; it is not changed.
+`python benchmarks/contact.py [--seeds 5] [--work FOLDER] [--quick] [--json FILE]`: the twins that
+benchmarks/alignment.py films and builds in FOLDER (made here where they are missing), one per seed; a figure, FILE's
+name with .png, lies beside FILE. `--built BUNDLE TRUTH` takes a twin that is there already, as the first seed. Boxes
+are the true ones, made 24 mm larger and put off by up to 4 mm and 5°, as a person would draw them. `--quick`: one
+seed, three objects. Bundles are copied, not changed; what is measured is kept in FOLDER.
 """
 
 from __future__ import annotations
@@ -13,15 +15,18 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks import machine
+from benchmarks import alignment, machine
 from hardware import artefact
 from hardware.bench import props, so101
 from hardware.bench.truth import ObjectTruth, Truth, read_truth
@@ -34,37 +39,108 @@ from twin.segment import SegmentTwin, segment
 
 QUICK = ("tea_carton", "tin", "block_a")
 MATERIAL = {"mug": "empty_mug", "book": "book", "tin": "filled_tin", "bottle": "filled_bottle", "block_b": "wood"}
+LIMITS = {
+    "position_mm": 4.0,
+    "inflation_p95_mm": 2.0,
+    "reported_inflation_mm": 2.0,
+    "drift_mm": 1.0,
+    "robot_penetration_mm": 0.0,
+}
+"""What the project promises of every object. *inflation*: over the bench's own mesh, and as the report says."""
 NEEDED = ("scene.ply", "cameras.json", "twin.json")
 
 
+Row = dict[str, Any]
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("bundle", type=Path)
-    parser.add_argument("truth", type=Path)
-    parser.add_argument("--quick", action="store_true", help="three objects, no robot")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--work", type=Path, default=Path("out/alignment"))
+    parser.add_argument("--built", type=Path, nargs=2, metavar=("BUNDLE", "TRUTH"))
+    parser.add_argument("--objects", nargs="+", help="only these; what is measured is then not kept")
+    parser.add_argument("--quick", action="store_true", help="one seed, three objects, no robot")
     parser.add_argument("--json", type=Path, help="write the measurements here")
-    parser.add_argument("--seed", type=int, default=0, help="of how far off the boxes are drawn")
     arguments = parser.parse_args()
     print(machine.line())
-    truth = read_truth(arguments.truth)
+    rows: list[Row] = []
+    for seed in range(1 if arguments.quick else arguments.seeds):
+        kept = arguments.work / f"contact_{seed}.json"
+        part = arguments.quick or arguments.objects is not None
+        if kept.is_file() and not part:
+            rows += json.loads(kept.read_text(encoding="utf-8"))
+            continue
+        built = arguments.built if seed == 0 and arguments.built else alignment.made(arguments.work, seed)
+        truth = read_truth(built[1])
+        names = arguments.objects or (QUICK if arguments.quick else tuple(thing.name for thing in truth.objects))
+        found = of_copy(built[0], truth, names, not arguments.quick, seed)
+        if not part:
+            artefact.write_text(kept, json.dumps(found, indent=2) + "\n")
+        rows += found
+    Console().print(as_table(rows))
+    Console().print(as_table(summary(rows)))
+    if arguments.json is not None:
+        report = {"machine": machine.describe(), "summary": summary(rows), "objects": rows}
+        artefact.write_text(arguments.json, json.dumps(report, indent=2) + "\n")
+        draw(arguments.json.with_suffix(".png"), rows)
+
+
+def of_copy(built: Path, truth: Truth, names: Sequence[str], with_robot: bool, seed: int) -> list[Row]:
     with tempfile.TemporaryDirectory() as scratch:
         bundle = Path(scratch) / "twin"
         bundle.mkdir()
         for name in NEEDED:
-            shutil.copyfile(arguments.bundle / name, bundle / name)
-        rows = measured(bundle, truth, arguments.quick, np.random.default_rng(arguments.seed))
-    Console().print(as_table(rows))
-    if arguments.json is not None:
-        report = {"machine": machine.describe(), "objects": rows}
-        artefact.write_text(arguments.json, json.dumps(report, indent=2) + "\n")
+            shutil.copyfile(built / name, bundle / name)
+        rows = measured(bundle, truth, names, with_robot, np.random.default_rng(seed))
+    return [{"seed": seed} | row for row in rows]
 
 
-def measured(bundle: Path, truth: Truth, quick: bool, rng: np.random.Generator) -> list[dict[str, object]]:
-    chosen = [thing for thing in truth.objects if not quick or thing.name in QUICK]
+def summary(rows: list[Row]) -> list[Row]:
+    """For each promise: how many of all objects keep it, the median and the worst of them, and which that is."""
+    found = []
+    for measure, limit in LIMITS.items():
+        own = [row for row in rows if row[measure] is not None]
+        values = [float(row[measure]) for row in own]
+        if not values:
+            continue
+        worst = own[int(np.argmax(values))]
+        found.append(
+            {
+                "measure": measure,
+                "limit": limit,
+                "kept": f"{sum(value <= limit for value in values)} of {len(values)}",
+                "median": float(np.median(values)),
+                "worst": max(values),
+                "of": f"{worst['object']}, seed {worst['seed']}",
+            }
+        )
+    return found
+
+
+def draw(file: Path, rows: list[Row]) -> None:
+    """Every object of every seed, a panel for each promise."""
+    names = sorted({str(row["object"]) for row in rows})
+    sheet = Figure(figsize=(11, 3.4), layout="constrained")
+    for axis, (measure, limit) in zip(sheet.subplots(1, len(LIMITS)), LIMITS.items(), strict=True):
+        for row in rows:
+            if row[measure] is not None:
+                axis.plot(names.index(str(row["object"])), row[measure], f"C{row['seed']}.", markersize=7)
+        axis.axhline(limit, color="grey", linestyle=":")
+        axis.set_title(f"{measure} (dotted: limit)", fontsize=7)
+        axis.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
+        axis.tick_params(axis="y", labelsize=7)
+    with artefact.staged_file(file) as temporary:
+        sheet.savefig(temporary, dpi=110, format="png")
+
+
+def measured(
+    bundle: Path, truth: Truth, names: Sequence[str], with_robot: bool, rng: np.random.Generator
+) -> list[Row]:
+    chosen = [thing for thing in truth.objects if thing.name in names]
     T_board_base = truth.base_board.inverse()
     started = time.monotonic()
     robot = None
-    if not quick:
+    if with_robot:
         robot = bundle / "arm.json"
         angles = dict(zip(so101.JOINTS, so101.REST_RAD, strict=True))
         base = Pose("world", "base", T_board_base.matrix)
@@ -133,7 +209,7 @@ def against(prop: props.Prop, bundle: Path, asset: ObjectAsset, T_true_obj: np.n
     return float(1e3 * max(0, np.quantile(there, 0.95))), float(1e3 * max(0, np.quantile(here, 0.95)))
 
 
-def as_table(rows: list[dict[str, object]]) -> Table:
+def as_table(rows: list[Row]) -> Table:
     table = Table(*rows[0])
     for row in rows:
         table.add_row(*(f"{x:.2f}" if isinstance(x, float) else str(x) for x in row.values()))
