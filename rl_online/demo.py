@@ -122,7 +122,7 @@ def stages(config: WholeDemo) -> Sequence[Stage]:
         *("--evaluation.every-steps", str(config.sft_steps), "--threads", "2", *shared),
     )
     rft_words = (
-        *("vla", "rft", str(sft / "policy"), demos, "-o", str(rft), "--optimisation.steps", str(config.rft_steps)),
+        *("vla", "rft", str(sft / "policy"), wide, "-o", str(rft), "--optimisation.steps", str(config.rft_steps)),
         *("--evaluation.every-steps", str(config.rft_steps), *shared),
     )
     learn_words = (
@@ -253,8 +253,10 @@ def wait(stage: Stage, processes: Sequence[tuple[subprocess.Popen[bytes], Path]]
 
 
 def last_line(file: Path) -> str:
+    """Without the advice that a command ends with."""
     lines = file.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1] if lines else "it wrote nothing"
+    said = [line for line in lines if not line.strip().startswith("→")]
+    return said[-1] if said else "it wrote nothing"
 
 
 def in_words(file: Path | None) -> str:
