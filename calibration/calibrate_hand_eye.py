@@ -172,10 +172,12 @@ def as_result(config: CalibrateHandEye, stops: list[HandEyeView], solved: HandEy
 
 def gates(config: CalibrateHandEye, solved: HandEye, stops: list[HandEyeView]) -> tuple[Gate, ...]:
     _, wanted = next_view.of_hand_eye(solved, stops)
+    share = len(solved.outliers) / len(stops)
+    few = solved.outliers and share <= config.outlier_share_limit
     bad = (
         f"look at {', '.join(solved.outliers[:4])}."
-        if solved.outliers
-        else "check the board's size and the intrinsics."
+        if few
+        else "are the board's size (measure a square), the intrinsics and the robot's poses right?"
     )
     return (
         Gate(name="held-out place of the board", value=solved.held_out_mm, relation="<=",
@@ -184,7 +186,7 @@ def gates(config: CalibrateHandEye, solved: HandEye, stops: list[HandEyeView]) -
              limit=config.held_out_limit_deg, unit="°", advice=bad),
         Gate(name="deviation of the answer", value=solved.deviation_mm, relation="<=",
              limit=config.deviation_limit_mm, unit="mm", advice=f"take more views; next: {wanted}."),
-        Gate(name="share of outliers", value=len(solved.outliers) / len(stops), relation="<=",
+        Gate(name="share of outliers", value=share, relation="<=",
              limit=config.outlier_share_limit, advice=bad),
     )  # fmt: skip
 

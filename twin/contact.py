@@ -197,10 +197,13 @@ def recentred(
 
 def _table(report: CollisionReport) -> Table:
     table = Table(
-        "object", "inflation, mm", "holes, mm", "pieces", "drift in 2 s, mm", "in the robot, mm", "mass, kg"
+        "object", "inflation, mm", "holes, mm", "pieces", "drift in 2 s, mm", "penetration, mm", "mass, kg"
     )
     for row in report.objects:
         deep = "no robot" if row.robot_penetration_mm is None else f"{row.robot_penetration_mm:.2f}"
         numbers = f"{row.inflation_mm:.2f}", f"{row.holes_mm:.2f}", str(row.convex_count), f"{row.drift_mm:.3f}"
         table.add_row(row.name, *numbers, deep, f"{row.mass_kg:.3f}")
+    for piece in report.furniture:
+        over, under = ("not seen" if mm is None else f"{mm:.2f}" for mm in (piece.inflation_mm, piece.holes_mm))
+        table.add_row(piece.name, over, under, "1", "furniture", f"{piece.penetration_mm:.2f}", "")
     return table

@@ -56,7 +56,9 @@ class Convex(Config):
 
 
 class ObjectAsset(Config):
-    """A movable thing. Its frame: origin at the centre of its bounding box, z up out of the table as it stands."""
+    """A thing that was taken out of the scene.
+
+    Its frame: origin at the centre of its bounding box, z up out of the table as it stands."""
 
     name: str
     T_world_obj: Rows
@@ -64,6 +66,8 @@ class ObjectAsset(Config):
     footprint: Literal["box", "cylinder", "free"]
     """How its outline on the table was read; free: the smallest rectangle round it."""
     gaussians: NonNegativeInt
+    fixed: bool = False
+    """It never moves: a tray or a socket that is screwed to the table."""
     splat: str = SPLAT
     """Gaussians in the object's frame, beside the object.json."""
     visual: str | None = None

@@ -54,6 +54,8 @@ class SegmentTwin(Config):
     """Name of a thing; give it once per thing."""
     box: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """cx,cy,cz,sx,sy,sz[,yaw_deg] in metres in the twin's world: an upright box round the whole thing and no other."""
+    fixed: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """Name of a thing that never moves although it is no box: a tray, a socket. It keeps its convex pieces."""
     without: Path | None = None
     """A bundle of the same cell without the things: what it lacks needs no box."""
     find: bool = False
@@ -79,7 +81,13 @@ def segment(config: SegmentTwin) -> int:
     things = config.object or config.box or config.without or config.find
     no_things = (config.robot or config.furniture) and not things
     assets = {}
-    for name, box in ({} if no_things else asked(config, splat, table, supports)).items():
+    boxes = {} if no_things else asked(config, splat, table, supports)
+    if unknown := sorted(set(config.fixed) - boxes.keys()):
+        raise BadInput(
+            f"--fixed {unknown[0]}: nothing of this name is taken now; have: {', '.join(boxes) or 'none'}",
+            "--fixed goes with the --object (or the --find) that takes the thing",
+        )
+    for name, box in boxes.items():
         try:
             asset, members = cut(config, splat, posed, table, name, box)
         except BadInput as error:
@@ -87,6 +95,7 @@ def segment(config: SegmentTwin) -> int:
                 raise
             log.warning("left in the scene: %s", error.problem)
             continue
+        asset = asset.but(fixed=name in config.fixed)
         assets[name] = asset
         write(config.bundle, splat, asset, members)
     artefact.write_model(config.bundle / object_asset.SUPPORTS, supports)
@@ -299,9 +308,9 @@ def fingerprint(splat: Splat) -> str:
 
 
 def _table(assets: dict[str, ObjectAsset]) -> Table:
-    table = Table("object", "outline", "size, mm", "at, m", "Gaussians")
+    table = Table("object", "moves", "outline", "size, mm", "at, m", "Gaussians")
     for name, asset in assets.items():
         size = " × ".join(f"{1e3 * side:.0f}" for side in asset.size_m)
         at = ", ".join(f"{x:.3f}" for x in asset.pose.translation_m)
-        table.add_row(name, asset.footprint, size, at, f"{asset.gaussians:,}")
+        table.add_row(name, "no" if asset.fixed else "yes", asset.footprint, size, at, f"{asset.gaussians:,}")
     return table

@@ -10,7 +10,7 @@ from pxr import Usd
 from hardware import artefact
 from hardware.errors import BadInput
 from hardware.spatial import Pose
-from twin import collision_report, object_asset, splat_ply
+from twin import collision_report, contact, object_asset, splat_ply
 from twin.export import mjcf, usd
 from twin.object_asset import Furniture, Supports
 from twin.segment import SegmentTwin, segment
@@ -93,6 +93,7 @@ def test_the_report_says_how_deep_things_are_in_it_and_how_far_it_is_off_the_spl
     report = collision_report.measure(inside)  # shelf from x = 0.125, brick to x = 0.13: 5 mm
     assert report.furniture[0].penetration_mm == pytest.approx(5.0, abs=0.1)
     assert report.furniture[0].inflation_mm is None
+    assert list(contact._table(report).columns[0].cells)[-1] == "shelf"
     assert "penetration with furniture" in [row.name for row in report.gates if not row.passed]
     clear = with_shelf(tmp_path / "clear", (0.1, -0.15, small.TABLE_Z_M + 0.0265), (0.03, 0.02, 0.0265))
     splat_ply.write(clear / object_asset.BACKGROUND, small.box(at=(0.1, -0.15), yaw_rad=0.0))

@@ -105,12 +105,13 @@ def add_supports(world: mujoco.MjSpec, supports: Supports) -> None:
 
 
 def add_object(world: mujoco.MjSpec, bundle: Path, asset: ObjectAsset) -> None:
-    """A free body. Its friction is the pair's: its geoms have priority over the table's."""
+    """A free body, or one of the world's where it is fixed. Its friction is the pair's: its geoms have priority."""
     if not asset.collision or asset.mass_kg is None or asset.friction is None:
         raise BadInput(f"object '{asset.name}' has no contact yet", f"tandem twin contact {bundle}")
     pose = asset.pose
     body = world.worldbody.add_body(name=asset.name, pos=pose.translation_m, quat=pose.quat_wxyz)
-    body.add_freejoint(name=asset.name)
+    if not asset.fixed:
+        body.add_freejoint(name=asset.name)
     volumes = [piece_volume_m3(bundle, asset, piece) for piece in asset.collision]
     for number, (piece, volume) in enumerate(zip(asset.collision, volumes, strict=True)):
         geom = _geom(world, body, bundle, asset, piece, f"{asset.name}_{number}")

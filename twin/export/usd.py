@@ -149,14 +149,15 @@ def add_supports(stage: Usd.Stage, supports: Supports) -> None:
 
 
 def add_object(stage: Usd.Stage, bundle: Path, asset: ObjectAsset) -> None:
-    """A rigid body: its colliders (guides, not drawn) and its splat as children."""
+    """A rigid body, unless it is fixed: its colliders (guides, not drawn) and its splat as children."""
     if not asset.collision or asset.mass_kg is None or asset.friction is None:
         raise BadInput(f"object '{asset.name}' has no contact yet", f"tandem twin contact {bundle}")
     path = f"{WORLD}/{asset.name}"
     body = UsdGeom.Xform.Define(stage, path)
     place(body, asset.pose.matrix)
-    UsdPhysics.RigidBodyAPI.Apply(body.GetPrim())
-    UsdPhysics.MassAPI.Apply(body.GetPrim()).CreateMassAttr(asset.mass_kg)
+    if not asset.fixed:
+        UsdPhysics.RigidBodyAPI.Apply(body.GetPrim())
+        UsdPhysics.MassAPI.Apply(body.GetPrim()).CreateMassAttr(asset.mass_kg)
     material = add_material(stage, asset.name, asset.friction)
     folder = object_asset.folder(bundle, asset.name)
     for number, piece in enumerate(asset.collision):

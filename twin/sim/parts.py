@@ -42,13 +42,16 @@ def moving(scene: SimScene, model: mujoco.MjModel) -> list[Part]:
 
 
 def still(scene: SimScene, model: mujoco.MjModel) -> Splat:
-    """In the world's frame: the background, and the links that are fixed to the world."""
+    """In the world's frame: the background, and the things and links that are fixed to the world."""
     file = scene.bundle / object_asset.BACKGROUND
     if not file.is_file():
         raise BadInput(
             f"{scene.bundle} has no {file.name}: nothing to draw behind the objects", "tandem twin segment"
         )
     fixed = [splat_ply.read(file)]
+    for asset in scene.fixed:
+        own = splat_ply.read(object_asset.folder(scene.bundle, asset.name) / asset.splat)
+        fixed.append(moved(own, asset.pose.rotation, asset.pose.translation_m))
     data = mujoco.MjData(model)
     mujoco.mj_kinematics(model, data)
     for part in links(scene, model):

@@ -63,6 +63,9 @@ class SimScene:
 
     bundle: Path
     objects: tuple[ObjectAsset, ...]
+    """What moves, …"""
+    fixed: tuple[ObjectAsset, ...]
+    """… and what was taken out of the scene and never does."""
     supports: Supports
     robot: RobotAsset | None
     hand: Hand
@@ -112,7 +115,7 @@ class SimScene:
     def _require_whole(self, spec: mujoco.MjSpec) -> None:
         """A scene.xml made before the last segmenting lacks what came after."""
         have = {body.name for body in spec.bodies}
-        wanted = {*self.object_names, *(piece.name for piece in self.supports.furniture)}
+        wanted = {piece.name for piece in (*self.objects, *self.fixed, *self.supports.furniture)}
         if self.hand.arm is not None:
             wanted.add(self.hand.prefix + self.hand.tool_body)
         if missing := sorted(wanted - have):
@@ -142,6 +145,8 @@ def read(bundle: Path) -> SimScene:
         raise BadInput(f"there is no {bundle}", "give the folder that `tandem twin build` made")
     object_asset.require_metric(bundle)
     objects = tuple(object_asset.objects(bundle))
+    if all(asset.fixed for asset in objects):
+        raise BadInput(f"all objects of {bundle} are fixed", "segment a thing that moves: without --fixed")
     for asset in objects:
         if not asset.collision or asset.mass_kg is None:
             raise BadInput(f"object '{asset.name}' has no contact yet", f"tandem twin contact {bundle}")
@@ -152,7 +157,8 @@ def read(bundle: Path) -> SimScene:
     hand = pusher_hand(supports) if robot is None else arm_hand(ARMS[robot.model])
     return SimScene(
         bundle=bundle,
-        objects=objects,
+        objects=tuple(asset for asset in objects if not asset.fixed),
+        fixed=tuple(asset for asset in objects if asset.fixed),
         supports=supports,
         robot=robot,
         hand=hand,
