@@ -10,7 +10,7 @@ import small_policy
 
 from hardware.errors import BadInput
 from vla import evaluate, policy_file
-from vla.environments import environment
+from vla.environments import environment, peer
 from vla.environments.environment import Ask, Environment
 from vla.evaluate import EvaluatePolicy
 from vla.outcomes import read as read_outcomes
@@ -128,6 +128,12 @@ client.close()
 tasks = {{task: {{"successes": sum(right), "trials": len(right)}} for task in given.tasks}}
 given.json.write_text(json.dumps({{"tasks": tasks}}))
 """
+
+
+def test_every_outside_benchmark_has_its_program_and_its_lock() -> None:
+    for folder, program in peer.PEERS.values():
+        assert (peer.ROOT / folder / program).is_file()
+        assert (peer.ROOT / folder / "uv.lock").is_file()
 
 
 def test_an_outside_program_asks_over_the_websocket(config: EvaluatePolicy, tmp_path: Path) -> None:
