@@ -49,7 +49,8 @@ def write(bundle: Path, file: Path) -> list[str]:
         raise BadInput(
             f"the stage is not valid: {'; '.join(complaints[:5])}", "a defect of the exporter: report it"
         )
-    text = stage.GetRootLayer()
+    text = Sdf.Layer.CreateAnonymous(".usda")
+    text.TransferContent(stage.GetRootLayer())
     binary = without_long_arrays(text)
     beside = arrays_file(file)
     text.subLayerPaths.append(f"./{beside.name}")
