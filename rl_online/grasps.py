@@ -99,7 +99,7 @@ def sampled(
     surface: trimesh.Trimesh, count: int, rng: np.random.Generator
 ) -> tuple[Float[ndarray, "N 3"], Float[ndarray, "N 3"]]:
     """Points, even over the area, and the outward normals there."""
-    points, faces = trimesh.sample.sample_surface(surface, count, seed=int(rng.integers(2**31)))
+    points, faces, *_ = trimesh.sample.sample_surface(surface, count, seed=int(rng.integers(2**31)))
     return np.asarray(points), np.asarray(surface.face_normals[faces])
 
 

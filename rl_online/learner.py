@@ -133,10 +133,10 @@ class Given:
 
 def opened(config: LearnOnline, policy: TandemVLA) -> list[Given]:
     """Raises `BadInput` for what is no dataset, and for one that does not fit the policy."""
-    folders: list[tuple[Path, Source]] = [(folder, "scripted") for folder in config.demos]
-    folders += [(folder, "twin") for folder in config.twin_demos]
+    scripted: list[tuple[Path, Source]] = [(folder, "scripted") for folder in config.demos]
+    twins: list[tuple[Path, Source]] = [(folder, "twin") for folder in config.twin_demos]
     found, interface = [], policy.interface
-    for folder, source in folders:
+    for folder, source in scripted + twins:
         shown = with_state(open_demonstrations(folder, folder.name), interface.state_names)
         layout = shown.layout
         require_usable(shown, interface.horizon_steps, interface.language)

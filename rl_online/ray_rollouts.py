@@ -52,7 +52,7 @@ class RayRunner:
     ) -> None:
         """Raises `BadInput` without Ray, and where no cluster answers."""
         try:
-            import ray
+            import ray  # type: ignore[import-not-found]  # an optional extra
         except ImportError as error:
             raise BadInput("Ray is not installed", "uv sync --extra ray") from error
         self._ray: Any = ray
