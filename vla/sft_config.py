@@ -22,7 +22,7 @@ class Schedule(Config):
     steps: PositiveInt = 2000
     batch: PositiveInt = 32
     """Per process. Halved, with a word, when a GPU's memory does not hold it."""
-    learning_rate: PositiveFloat = 5e-4
+    learning_rate: PositiveFloat = 1e-3
     last_share: float = Field(default=0.05, ge=0, le=1)
     """Of the learning rate, at the end of the cosine."""
     encoder_share: float = Field(default=0.1, ge=0, le=1)

@@ -91,7 +91,7 @@ def test_all_windows_in_order_cover_every_step_once() -> None:
 def test_augmentation_moves_and_tints_but_keeps_the_picture() -> None:
     rng = np.random.default_rng(0)
     rgb = np.stack([dot_task.picture(0.2, -0.3, np.zeros((64, 64, 3)))] * 50)
-    seen = augmented(rgb, Augmentation(), rng)
+    seen = augmented(rgb, Augmentation(shift_px=4), rng)
     assert seen.shape == rgb.shape
     assert (seen != rgb).any(axis=(1, 2, 3)).all()
     redness = seen[..., 0].astype(int) - seen[..., 1]
