@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import logging
+import signal
 import socket
-import time
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -54,14 +54,16 @@ class ViewTwin(Config):
 
 
 def view(config: ViewTwin) -> int:
-    """Serves until Ctrl-C."""
+    """Serves until Ctrl-C, which is noted rather than raised: an exception in somebody's callback would be lost."""
+    is_over = threading.Event()
+    before = signal.signal(signal.SIGINT, lambda *_: is_over.set())
     server = serve(config)
     host = "localhost" if config.host in ("127.0.0.1", "0.0.0.0") else config.host
     log.info("open http://%s:%d in a browser; Ctrl-C ends it", host, server.get_port())
-    with contextlib.suppress(KeyboardInterrupt):
-        while True:
-            time.sleep(1)
+    while not is_over.wait(1.0):
+        pass
     server.stop()
+    signal.signal(signal.SIGINT, before)
     return 0
 
 
