@@ -91,14 +91,19 @@ class RewardModel:
 
     def probabilities(self, moments: ndarray) -> Float[ndarray, " N"]:
         """Of rows of features as `moments` makes them."""
-        logits = moments.astype(np.float32) @ self.weight + self.bias
-        return 1 / (1 + np.exp(-np.clip(logits.astype(np.float64), -60, 60)))
+        return probabilities(moments, self.weight, self.bias)
 
     def save(self, folder: Path) -> None:
         with artefact.staged_folder(folder) as staged:
             tensors = {"weight": self.weight, "bias": np.array([self.bias], np.float32)}
             artefact.write_bytes(staged / WEIGHTS, save(tensors))
             artefact.write_model(staged / MANIFEST, self.manifest)
+
+
+def probabilities(moments: ndarray, weight: Float32[ndarray, " F"], bias: float) -> Float[ndarray, " N"]:
+    """Of rows of features as `moments` makes them."""
+    logits = moments.astype(np.float32) @ weight + bias
+    return 1 / (1 + np.exp(-np.clip(logits.astype(np.float64), -60, 60)))
 
 
 def load_reward(folder: Path) -> RewardModel:

@@ -24,7 +24,7 @@ from hardware import artefact
 from hardware.config import Config
 from hardware.errors import BadInput
 from rl_online import reward_picture
-from rl_online.reward import JudgeScores, RewardManifest, RewardModel, first_judged, in_a_row
+from rl_online.reward import JudgeScores, RewardManifest, RewardModel, first_judged, in_a_row, probabilities
 from rl_online.reward_frames import UNSURE, Moments, Scored, open_all
 from vla.intervals import wilson
 
@@ -66,26 +66,22 @@ def train(config: TrainReward) -> int:
     labels, episodes = open_all(config.data)
     learned, held_out = split(episodes, config.held_out, config.seed)
     weight, bias, mined = fit(learned, config)
-    placeholder = JudgeScores(
-        frames=0, frame_precision=0, frame_recall=0, episodes=0, true_successes=0, false_successes=0, missed=0,
-        false_share=0, false_interval=(0, 1),
-    )  # fmt: skip
+    scored = [Scored(one, probabilities(one.rows, weight, bias)) for one in held_out]
+    threshold = pick(scored, config.wanted_precision, config.consecutive)
+    measured = scores(scored, threshold, config.consecutive)
     manifest = RewardManifest(
         task=labels.task,
         view=labels.view,
-        threshold=0.5,
+        threshold=threshold,
         consecutive=config.consecutive,
         wanted_precision=config.wanted_precision,
-        held_out=placeholder,
+        held_out=measured,
         learned_episodes=len(learned),
         mined_frames=mined,
         data=", ".join(map(str, config.data)),
         seed=config.seed,
     )
-    scored = [Scored(one, RewardModel(manifest, weight, bias).probabilities(one.rows)) for one in held_out]
-    threshold = pick(scored, config.wanted_precision, config.consecutive)
-    measured = scores(scored, threshold, config.consecutive)
-    model = RewardModel(manifest.but(threshold=threshold, held_out=measured), weight, bias)
+    model = RewardModel(manifest, weight, bias)
     model.save(config.output)
     reward_picture.draw(config.output / PICTURE, scored, threshold, labels.task)
     if config.json_file is not None:
