@@ -13,7 +13,8 @@ from pydantic import Field
 from rich.console import Console
 from rich.table import Table
 
-from calibration import hand_eye, next_view, result, views
+from calibration import board_scale, hand_eye, next_view, result, views
+from calibration.board_scale import BoardScale
 from calibration.boards import Detection, detect
 from calibration.hand_eye import Corners, HandEye, HandEyeView
 from hardware import artefact
@@ -60,6 +61,9 @@ class CalibrateHandEye(Config):
     held_out_limit_deg: Annotated[float, Field(gt=0)] = 1.0
     deviation_limit_mm: Annotated[float, Field(gt=0)] = 3.0
     """One standard deviation of the camera's place."""
+    board_scale_limit_percent: Annotated[float, Field(gt=0)] = 1.0
+    """How far the board's size by the robot's own travel may be from the size that was said; and, halved, one standard
+    deviation of it."""
     outlier_share_limit: Annotated[float, Field(ge=0, le=1)] = 0.25
     json_file: Annotated[Path | None, tyro.conf.arg(name="json")] = None
     """Also write the measurements here, whatever the gates say."""
@@ -70,8 +74,9 @@ def calibrate(config: CalibrateHandEye) -> int:
     mounting, stops = load(config.views, config.intrinsics, config.board)
     ambiguous = isinstance(config.board, Chessboard) and config.board.looks_the_same_turned
     solved = hand_eye.solve(stops, mounting, ambiguous)
-    answer = as_result(config, stops, solved)
-    show(Console(), answer, solved, stops)
+    scale = board_scale.measure(solved, stops)
+    answer = as_result(config, stops, solved, scale)
+    show(Console(), answer, solved, stops, scale)
     if config.json_file is not None:
         artefact.write_model(config.json_file, answer)
     check(answer.gates)
@@ -140,7 +145,9 @@ def board_pose(camera: CameraModel, board: Board, found: Detection) -> tuple[Pos
     return pose, Corners(points, ideal, (camera.fx_px + camera.fy_px) / 2)
 
 
-def as_result(config: CalibrateHandEye, stops: list[HandEyeView], solved: HandEye) -> result.HandEyeResult:
+def as_result(
+    config: CalibrateHandEye, stops: list[HandEyeView], solved: HandEye, scale: BoardScale
+) -> result.HandEyeResult:
     images = {stop.name: config.views.parent / stop.name for stop in stops}
     used = tuple(
         result.Used(
@@ -155,7 +162,7 @@ def as_result(config: CalibrateHandEye, stops: list[HandEyeView], solved: HandEy
         made=result.now(),
         board=config.board,
         used=used,
-        gates=gates(config, solved, stops),
+        gates=gates(config, solved, stops, scale),
         mounting=solved.mounting,
         answer=result.StoredPose.of(solved.X),
         board_pose=result.StoredPose.of(solved.Z),
@@ -165,12 +172,16 @@ def as_result(config: CalibrateHandEye, stops: list[HandEyeView], solved: HandEy
         rms_px=solved.rms_px,
         deviation_mm=solved.deviation_mm,
         deviation_deg=solved.deviation_deg,
+        board_scale=scale.value,
+        board_scale_deviation=scale.deviation,
         half_turned=solved.turned,
         camera=None if config.intrinsics is None else camera_of(config.intrinsics),
     )
 
 
-def gates(config: CalibrateHandEye, solved: HandEye, stops: list[HandEyeView]) -> tuple[Gate, ...]:
+def gates(
+    config: CalibrateHandEye, solved: HandEye, stops: list[HandEyeView], scale: BoardScale
+) -> tuple[Gate, ...]:
     _, wanted = next_view.of_hand_eye(solved, stops)
     share = len(solved.outliers) / len(stops)
     few = solved.outliers and share <= config.outlier_share_limit
@@ -188,10 +199,18 @@ def gates(config: CalibrateHandEye, solved: HandEye, stops: list[HandEyeView]) -
              limit=config.deviation_limit_mm, unit="mm", advice=f"take more views; next: {wanted}."),
         Gate(name="share of outliers", value=share, relation="<=",
              limit=config.outlier_share_limit, advice=bad),
+        Gate(name="board's size by the robot's travel, off by", value=scale.off_percent, relation="<=",
+             limit=config.board_scale_limit_percent, unit="%",
+             advice=f"by it the board is {scale.value:.3f} times as large as said: measure a square of the print."),
+        Gate(name="deviation of that size", value=100 * scale.deviation, relation="<=",
+             limit=config.board_scale_limit_percent / 2, unit="%",
+             advice="a wrongly printed board would not show: take views from 10 cm nearer, and from farther away."),
     )  # fmt: skip
 
 
-def show(console: Console, answer: result.HandEyeResult, solved: HandEye, stops: list[HandEyeView]) -> None:
+def show(
+    console: Console, answer: result.HandEyeResult, solved: HandEye, stops: list[HandEyeView], scale: BoardScale
+) -> None:
     where = answer.answer
     table = Table(title=f"T_{where.parent}_{where.child}, {len(answer.used)} views")
     table.add_column("what")
@@ -204,6 +223,7 @@ def show(console: Console, answer: result.HandEyeResult, solved: HandEye, stops:
         "board's spread": f"{answer.spread_mm:.2f} mm",
         "held out": f"{answer.held_out_mm:.2f} mm, {answer.held_out_deg:.2f}°",
         "corners": "–" if answer.rms_px is None else f"{answer.rms_px:.2f} px RMS",
+        "board by the robot's travel": f"{scale.value:.4f} ± {scale.deviation:.4f} times as large as said",
         "outliers": ", ".join(solved.outliers) or "none",
         "board taken upside down in": ", ".join(solved.turned) or "none",
         "next pose": f"{np.round(T[:3, 3], 3).tolist()} m: {why}",

@@ -85,6 +85,9 @@ class HandEyeResult(Result):
     deviation_mm: float
     """One standard deviation of the answer's translation (length of the three)."""
     deviation_deg: float
+    board_scale: float | None = None
+    """The board's size by the robot's own travel over the size that was said; None: not measured."""
+    board_scale_deviation: float | None = None
     half_turned: tuple[str, ...] = ()
     """Views in which the board had been taken upside down."""
     camera: CameraModel | None = None
