@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -30,7 +29,8 @@ from hardware.execution.command import (
 from hardware.execution.delay import ExecutedDelay
 from hardware.execution.hand import Hand, HandCommand
 from hardware.execution.intake import GRIPPER
-from hardware.execution.path import Join, Moment, Path
+from hardware.execution.path import Moment
+from hardware.execution.plan import ENDED, Handover, Plan
 from hardware.execution.seam import SeamKind, SeamMeter
 from hardware.messages import NANOSECONDS_PER_SECOND, ActionChunk
 from hardware.ports import JointReading
@@ -38,29 +38,6 @@ from hardware.ports import JointReading
 _WAITING_CHUNKS = 8
 _WAITING_COMMANDS = 32
 _WAITING_REFUSALS = 1000
-_ENDED: dict[SeamKind, CommandState] = {"dry": "dry", "stale_chunk": "dry", "stale_human": "quiet"}
-
-
-@dataclass(frozen=True, eq=False)
-class _Plan:
-    """A motion from `begins_ns`; from `expires_ns` on, a stop takes its place, called `ending`."""
-
-    path: Path | Join
-    begins_ns: int
-    source: CommandSource
-    state: CommandState
-    expires_ns: int | None = None
-    ending: SeamKind = "dry"
-    chunk_stamp_ns: int | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class _Seam:
-    kind: SeamKind
-    duration_s: float
-    gap: Float[ndarray, " D"]
-    delay_steps: int | None = None
-    dropped_rows: int | None = None
 
 
 class Executor:
@@ -90,8 +67,8 @@ class Executor:
         self._chunks: deque[tuple[ActionChunk, int]] = deque(maxlen=_WAITING_CHUNKS)
         self._commands: deque[HandCommand] = deque(maxlen=_WAITING_COMMANDS)
         self._refused: deque[Refusal] = deque(maxlen=_WAITING_REFUSALS)
-        self._plan: _Plan | None = None
-        self._next: tuple[_Plan, _Seam] | None = None
+        self._plan: Plan | None = None
+        self._next: tuple[Plan, Handover] | None = None
         self._moment = Moment(*np.zeros((3, len(self.names))))
         self._last_ns = 0
         self._steps = 0
@@ -202,7 +179,7 @@ class Executor:
         self._person = None
         self._last_ns, self._moment = now_ns, moment
         self._meter.restart(now_ns, moment)
-        self._plan = _Plan(path.stop(moment, now_ns, self.config.quick_stop_s), now_ns, "hold", self._idle_state())
+        self._plan = Plan(path.stop(moment, now_ns, self.config.quick_stop_s), now_ns, "hold", self._idle_state())
 
     def tick(self, now_ns: int) -> Command:
         """One control step. Raises `BadInput` before `start`."""
@@ -233,7 +210,7 @@ class Executor:
             seam=self._meter.complete(),
         )
 
-    def _trusted(self, now_ns: int) -> _Plan:
+    def _trusted(self, now_ns: int) -> Plan:
         """The running plan. After a clock that went backwards, or a pause, its times mean nothing: a stop instead."""
         if self._plan is None:
             raise BadInput("the executor does not know where the arm is", "read the arm and call start first")
@@ -247,7 +224,7 @@ class Executor:
         begins_ns = now_ns - self.config.period_ns
         return self._braked("clock", begins_ns, self._idle_state(), self._moment)
 
-    def _obey(self, order: str, text: str, plan: _Plan, now_ns: int) -> _Plan:
+    def _obey(self, order: str, text: str, plan: Plan, now_ns: int) -> Plan:
         """A message that is not a motion; returns the plan after it."""
         if order == "emergency_stop":
             if self._emergency is None:
@@ -278,7 +255,7 @@ class Executor:
             return self._stopped_now("give_back", plan, now_ns)
         return plan
 
-    def _accept(self, chunk: ActionChunk, observation_ns: int, plan: _Plan, now_ns: int) -> None:
+    def _accept(self, chunk: ActionChunk, observation_ns: int, plan: Plan, now_ns: int) -> None:
         """Prepares the hand-over to a chunk, behind the committed steps; or refuses it."""
         freeze_ns = self.config.freeze_steps * self.config.period_ns
         begins_ns = self._next[0].begins_ns if self._next else now_ns + freeze_ns
@@ -297,7 +274,7 @@ class Executor:
         joined = path.joined(
             before, onto, begins_ns, self.config.blend_s, self.config.blend_speed_rad_s, self._joints
         )
-        after = _Plan(
+        after = Plan(
             path=joined,
             begins_ns=begins_ns,
             source=self._source,
@@ -307,7 +284,7 @@ class Executor:
             chunk_stamp_ns=observation_ns,
         )
         gap = onto.at(begins_ns).q - before.q
-        self._next = after, _Seam("chunk", joined.duration_s, gap, delay_steps, len(chunk) - len(rows))
+        self._next = after, Handover("chunk", joined.duration_s, gap, delay_steps, len(chunk) - len(rows))
         self._observed_ns = observation_ns
 
     def _not_in_charge(self) -> Refusal | None:
@@ -333,7 +310,7 @@ class Executor:
             return "older"
         return None
 
-    def _follow(self, command: HandCommand, plan: _Plan, now_ns: int) -> _Plan:
+    def _follow(self, command: HandCommand, plan: Plan, now_ns: int) -> Plan:
         """A person's command, from the state that the arm is in."""
         refusal = self._not_in_charge() or self._hand.untimely(command, now_ns)
         if refusal is not None:
@@ -347,7 +324,7 @@ class Executor:
         joined = path.joined(before, onto, now_ns, self.config.reach_s, self.config.human_speed_rad_s, self._joints)
         if plan.source != self._person:
             self._meter.begin("take_over", now_ns, joined.duration_s, onto.at(now_ns).q - before.q)
-        return _Plan(
+        return Plan(
             path=joined,
             begins_ns=now_ns,
             source=self._person or "hold",
@@ -356,7 +333,7 @@ class Executor:
             ending="stale_human",
         )
 
-    def _current(self, plan: _Plan, now_ns: int) -> _Plan:
+    def _current(self, plan: Plan, now_ns: int) -> Plan:
         """The plan that holds at `now_ns`: the next one if its time has come, a stop if its own is over."""
         if self._next is not None and self._next[0].begins_ns <= now_ns:
             (plan, seam), self._next = self._next, None
@@ -364,35 +341,33 @@ class Executor:
                 seam.kind, plan.begins_ns, seam.duration_s, seam.gap, seam.delay_steps, seam.dropped_rows
             )
         if plan.expires_ns is not None and plan.expires_ns < now_ns:
-            state, moment = _ENDED[plan.ending], plan.path.at(plan.expires_ns)
+            state, moment = ENDED[plan.ending], plan.path.at(plan.expires_ns)
             stopped = self._braked if plan.ending == "stale_human" else self._stopped
             return stopped(plan.ending, plan.expires_ns, state, moment)
         return plan
 
-    def _stopped_now(self, kind: SeamKind, plan: _Plan, now_ns: int) -> _Plan:
+    def _stopped_now(self, kind: SeamKind, plan: Plan, now_ns: int) -> Plan:
         plan = self._current(plan, now_ns)
         self._next = None
         return self._stopped(kind, now_ns, self._idle_state(), plan.path.at(now_ns))
 
-    def _braked_now(self, kind: SeamKind, plan: _Plan, now_ns: int) -> _Plan:
+    def _braked_now(self, kind: SeamKind, plan: Plan, now_ns: int) -> Plan:
         plan = self._current(plan, now_ns)
         self._next = None
         return self._braked(kind, now_ns, self._idle_state(), plan.path.at(now_ns))
 
-    def _stopped(self, kind: SeamKind, begins_ns: int, state: CommandState, moment: Moment) -> _Plan:
+    def _stopped(self, kind: SeamKind, begins_ns: int, state: CommandState, moment: Moment) -> Plan:
         self._meter.begin(kind, begins_ns, self.config.stop_s, np.zeros_like(moment.q))
-        return _Plan(path.stop(moment, begins_ns, self.config.stop_s), begins_ns, "hold", state)
+        return Plan(path.stop(moment, begins_ns, self.config.stop_s), begins_ns, "hold", state)
 
-    def _braked(self, kind: SeamKind, begins_ns: int, state: CommandState, moment: Moment) -> _Plan:
+    def _braked(self, kind: SeamKind, begins_ns: int, state: CommandState, moment: Moment) -> Plan:
         self._meter.begin(kind, begins_ns, self.config.quick_stop_s, np.zeros_like(moment.q))
         return self._brake(moment, begins_ns, state)
 
-    def _brake(self, moment: Moment, begins_ns: int, state: CommandState) -> _Plan:
+    def _brake(self, moment: Moment, begins_ns: int, state: CommandState) -> Plan:
         joints = Moment(*(column[: self._joints] for column in moment))
         least_s = path.shortest_stop_s(joints, self.config.stop_acceleration_rad_s2, self.config.stop_jerk_rad_s3)
-        return _Plan(
-            path.stop(moment, begins_ns, max(self.config.quick_stop_s, least_s)), begins_ns, "brake", state
-        )
+        return Plan(path.stop(moment, begins_ns, max(self.config.quick_stop_s, least_s)), begins_ns, "brake", state)
 
     def _idle_state(self) -> CommandState:
         if self._emergency is not None:

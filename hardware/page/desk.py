@@ -16,15 +16,14 @@ from numpy import ndarray
 
 from hardware.announcement import Announcement
 from hardware.arm_loop import JointCommand
-from hardware.bench.tasks.start import TaskStart
 from hardware.cell import CellConfig
 from hardware.episode_request import What
 from hardware.messages import NANOSECONDS_PER_SECOND
 from hardware.page import wire
 from hardware.page.dead_man import DeadMan, DeadManConfig, Pulses
-from hardware.page.ghost import Guide, Remaining
+from hardware.page.guidance import Guidance
 from hardware.page.jog import Jog, JogConfig, ToolKinematics
-from hardware.page.resets import How, Reset, ResetLog
+from hardware.page.preview import ChunkPreview
 from hardware.page.seat import Seat
 from hardware.page.trail import Trail
 from hardware.ports import JointReading
@@ -32,11 +31,9 @@ from hardware.spatial import Pose
 
 SETTLE_S = 0.3
 """After a stage began: the executor starts from its first reading, and forgets who had taken over before."""
-GUIDED = ("free", "resetting")
-"""Stages in which a person puts things in place."""
 FRESH_S = 0.5
-FOUND_S, SCORE_S = 3.0, 2.0
-"""What vision and the classifier said longer ago is not shown any more."""
+SCORE_S = 2.0
+"""What the classifier said longer ago is not shown any more."""
 HOLDER_SILENT_S = 3.0
 """A holder whose page says nothing for so long has lost the seat to whoever asks."""
 
@@ -95,8 +92,7 @@ class Desk:
         *,
         can_drive: bool = True,
         follows: bool = False,
-        guide: Guide | None = None,
-        resets: ResetLog | None = None,
+        guidance: Guidance | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
         dead_man: DeadManConfig | None = None,
         jog: JogConfig | None = None,
@@ -107,11 +103,10 @@ class Desk:
         self.visitors: dict[int, Visitor] = {}
         self.reading: tuple[JointReading, float | None] | None = None
         self.trail = Trail()
-        self.resets = resets or ResetLog()
+        self.preview = ChunkPreview(cell.limits.names)
+        self.guidance = guidance or Guidance()
         self.score: tuple[int, float] | None = None
         """When a reward classifier last said how likely success is, and what."""
-        self.found: tuple[int, TaskStart] | None = None
-        """When and where vision last found the object of the guide."""
         self.source = "hold"
         self.stopped = False
         self.announcement = Announcement()
@@ -119,8 +114,6 @@ class Desk:
         self.in_charge = False
         """The person has taken over."""
         self._robot, self._kinematics, self._clock = robot, kinematics, clock
-        self._guide = guide
-        self._ghost: tuple[int, dict[str, object] | None] = -1, None
         self._sent: JointCommand | None = None
         self._dead_man = dead_man or DeadManConfig()
         joints = cell.limits.joints
@@ -221,12 +214,7 @@ class Desk:
             "undo_s": round(self.trail.seconds, 1),
             "score": self._score(now_ns),
         }
-        if self._guide is not None:
-            pulse["plan"] = {"total": len(self._guide.starts), **self.resets.counts()}
-            if said.stage in GUIDED:
-                pulse["ghost"] = self._ghost_of(said.episode, self._guide)
-                left = self._remaining(now_ns)
-                pulse["left"] = None if left is None else left.model_dump()
+        pulse |= self.guidance.pulse(said.stage, said.episode, now_ns)
         if reading is not None:
             joints, gripper_open = reading
             pulse |= {
@@ -239,21 +227,6 @@ class Desk:
                 pulse["tip_m"] = np.round(T_base_tip.translation_m, 4).tolist()
         return pulse
 
-    def _ghost_of(self, episode: int, guide: Guide) -> dict[str, object] | None:
-        if self._ghost[0] != episode:
-            ghost = guide.ghost(episode)
-            self._ghost = episode, None if ghost is None else ghost.model_dump()
-        return self._ghost[1]
-
-    def _remaining(self, now_ns: int) -> Remaining | None:
-        """None: the object is not seen, or nothing is asked for."""
-        if self._guide is None or self.found is None or self.announcement.episode >= len(self._guide.starts):
-            return None
-        stamp_ns, start = self.found
-        return (
-            None if _age_s(now_ns, stamp_ns) > FOUND_S else self._guide.remaining(self.announcement.episode, start)
-        )
-
     def _score(self, now_ns: int) -> float | None:
         """None: no classifier, or it says nothing any more."""
         score = self.score
@@ -263,26 +236,8 @@ class Desk:
         self, what: Literal["start", "skip", "unreachable", "stop", "success", "failure", "discard"]
     ) -> None:
         if self.announcement.stage == "free" and what in ("start", "skip", "unreachable"):
-            self._note_reset(what)
+            self.guidance.note(what, self.announcement.episode, self._clock())
         self._robot.ask_episode("skip" if what == "unreachable" else what)
-
-    def _note_reset(self, what: Literal["start", "skip", "unreachable"]) -> None:
-        episode = self.announcement.episode
-        if self._guide is None or episode >= len(self._guide.starts):
-            return
-        left = self._remaining(self._clock())
-        began: How = "unseen" if left is None else "placed" if left.is_there else "off"
-        hows: dict[str, How] = {"start": began, "skip": "skipped", "unreachable": "unreachable"}
-        self.resets.add(
-            Reset(
-                episode=episode,
-                start=self._guide.starts[episode],
-                how=hows[what],
-                found=None if left is None or self.found is None else self.found[1],
-                away_m=None if left is None else left.away_m,
-                turn_rad=None if left is None else left.turn_rad,
-            )
-        )
 
     def hello(self, visitor: Visitor) -> dict[str, object]:
         """What does not change while the page is open."""

@@ -13,6 +13,7 @@ from hardware.camera_model import CameraModel
 from hardware.page import wire
 from hardware.page.desk import Desk, Visitor
 from hardware.page.ghost import Guide
+from hardware.page.guidance import Guidance
 from hardware.page.resets import ResetLog
 from hardware.ports import JointReading
 
@@ -255,15 +256,14 @@ def test_undo_takes_nothing_over_from_a_policy_and_forgets_at_a_new_stage() -> N
 def test_a_reset_is_noted_as_vision_saw_it_and_starts_are_left_out(tmp_path: Path) -> None:
     starts = tuple(TaskStart(x_m=0.2, y_m=0.01 * number, yaw_rad=0.0) for number in range(4))
     rig = Rig(stage="free")
-    rig.desk = Desk(
-        rig.desk.cell, rig.robot, clock=lambda: rig.now_ns, guide=guide(starts), resets=ResetLog(tmp_path)
-    )
+    guidance = Guidance(guide(starts), ResetLog(tmp_path))
+    rig.desk = Desk(rig.desk.cell, rig.robot, clock=lambda: rig.now_ns, guidance=guidance)
     person = rig.driver()
     found = [None, starts[1], starts[2].but(x_m=0.25), None]
     for episode, (where, what) in enumerate(zip(found, ("start", "start", "start", "unreachable"), strict=True)):
         rig.desk.announcement = Announcement(stage="free", episode=episode, since_ns=rig.now_ns)
         rig.wait(25)
-        rig.desk.found = None if where is None else (rig.now_ns, where)
+        guidance.found = None if where is None else (rig.now_ns, where)
         left = rig.desk.pulse()["left"]
         assert (left is None) == (where is None)
         rig.desk.hear(person, wire.AskEpisode(what=what))  # pyright: ignore[reportArgumentType]

@@ -17,6 +17,7 @@ from hardware import config
 from hardware.page import arms
 from hardware.page.desk import Desk
 from hardware.page.ghost import Guide
+from hardware.page.guidance import Guidance
 from hardware.page.resets import ResetLog
 from hardware.page.server import PageServer
 from tandem_nodes import announcements, diagnostics, images, joints, object_poses, parameters, process, qos, stamps
@@ -41,8 +42,7 @@ class GuiNode(Node):
             arms.kinematics(cell),
             can_drive=bool(drives),
             follows=bool(parameters.number(self, "follows", "1: the page holds the dead-man of a leader arm.", 0)),
-            guide=config.read(Guide, Path(guide)) if guide else None,
-            resets=ResetLog(run),
+            guidance=Guidance(config.read(Guide, Path(guide)) if guide else None, ResetLog(run)),
         )
         self._server = PageServer(self._desk, served(self), stamps.offset_ns(), folders(self, guide))
         self.create_subscription(JointState, "joint_states", self._joints, qos.NEWEST)
@@ -61,7 +61,7 @@ class GuiNode(Node):
         self._server.close()
 
     def _found(self, message: PoseStamped) -> None:
-        self._desk.found = object_poses.from_message(message)
+        self._desk.guidance.found = object_poses.from_message(message)
 
     def _scored(self, message: Float32) -> None:
         self._desk.score = time.monotonic_ns(), message.data
