@@ -20,7 +20,7 @@ from rl_online.rollout import Rollout
 from vla.demonstrations import Demonstration
 from vla.policy import ObservationBatch
 from vla.policy_file import weights
-from vla.tandem_vla import TandemVLA, pooled
+from vla.tandem_vla import POOLED_SLOTS, TandemVLA, pooled
 
 HEADS = ("consistency_head.", "token_head.")
 """What may go on learning without a change of the contexts."""
@@ -30,7 +30,7 @@ BATCH = 64
 def replay_shape(policy: TandemVLA) -> ReplayShape:
     architecture, interface = policy.config.architecture, policy.interface
     return ReplayShape(
-        slots=architecture.readers + 2,
+        slots=architecture.slots,
         width=architecture.width,
         state_dims=len(interface.state_names),
         horizon_steps=interface.horizon_steps,
@@ -77,7 +77,7 @@ def seen(context: Float[Tensor, "B N W"], state: Float[Tensor, "B S"]) -> Float[
 
 
 def seen_dims(shape: ReplayShape) -> int:
-    return 3 * shape.width + shape.state_dims
+    return POOLED_SLOTS * shape.width + shape.state_dims
 
 
 def of_rollout(rollout: Rollout, policy: TandemVLA, source: Source, gamma: float, episode: int) -> Transitions:

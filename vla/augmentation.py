@@ -20,6 +20,8 @@ class Augmentation(Config):
     contrast: float = Field(default=0.15, ge=0, lt=1)
     tint: float = Field(default=0.05, ge=0, lt=1)
     """Each channel's gain."""
+    late_steps: int = Field(default=1, ge=0)
+    """Pictures may be up to this many steps older than the joints, as those that a cell's cameras send are."""
 
 
 def augmented(

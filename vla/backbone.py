@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -11,7 +12,8 @@ from torch import Tensor, nn
 
 from hardware.config import Config
 from vla import encoders
-from vla.efficientnet import COARSE_CHANNELS, FINE_CHANNELS
+from vla.efficientnet import COARSE_CHANNELS
+from vla.keypoints import NUMBERS, Keypoints
 from vla.transformer import Layer, sinusoids
 
 
@@ -21,37 +23,65 @@ class Architecture(Config):
     image_px: int = Field(default=128, multiple_of=encoders.COARSE_STRIDE)
     width: PositiveInt = Field(default=192, multiple_of=4)
     heads: PositiveInt = 6
-    readers: PositiveInt = 16
+    readers: PositiveInt = 8
     """Learned queries that read the pictures."""
-    context_layers: PositiveInt = 3
+    keypoints: PositiveInt = 16
+    """Of each camera."""
+    context_layers: PositiveInt = 2
     token_layers: PositiveInt = 2
     consistency_layers: PositiveInt = 2
 
+    @property
+    def slots(self) -> int:
+        """N of a context: readers, scene, aim, state, instruction, measured position."""
+        return self.readers + KNOWN_SLOTS
 
+
+KNOWN_SLOTS = 5
 PLACE_UNITS = 2 * math.pi
 """A picture's side, in radians of the fastest sinusoid."""
 
 
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What the backbone made of an observation."""
+
+    context: Float[Tensor, "B N W"]
+    aim: Float[Tensor, "B S"]
+    """The state that it expects at the next keyframe, normalised."""
+
+
 class Backbone(nn.Module):
-    """A few learned readers look at all patches of all cameras, and exchange what they saw with the state and the
-    instruction, layer by layer. Patches do not look at each other: the pretrained encoder has done that.
+    """Keypoints, state and instruction together say where the arm is bound for (`aim`). A few learned readers look at
+    all patches of all cameras, and exchange what they saw with all that, layer by layer. Patches do not look at each
+    other: the pretrained encoder has done that.
     """
 
     def __init__(self, architecture: Architecture, cameras: int, state_dims: int) -> None:
         super().__init__()
         width = architecture.width
-        fine, coarse = encoders.patch_counts(architecture.image_px)
-        self.image_px, self.cameras = architecture.image_px, cameras
-        self.fine = nn.Sequential(nn.LayerNorm(FINE_CHANNELS), nn.Linear(FINE_CHANNELS, width))
-        self.coarse = nn.Sequential(nn.LayerNorm(COARSE_CHANNELS), nn.Linear(COARSE_CHANNELS, width))
+        _, coarse = encoders.patch_counts(architecture.image_px)
+        self.image_px, self.cameras, self.state_dims = architecture.image_px, cameras, state_dims
+        self.keypoints = Keypoints(cameras, architecture.keypoints)
+        self.patches = nn.Sequential(nn.LayerNorm(COARSE_CHANNELS), nn.Linear(COARSE_CHANNELS, width))
         if cameras == 0:  # nothing to project, and nothing to train
-            self.fine.requires_grad_(False)
-            self.coarse.requires_grad_(False)
-        self.fine_places = nn.Parameter(places(cameras, fine, width))
-        self.coarse_places = nn.Parameter(places(cameras, coarse, width))
+            self.keypoints.requires_grad_(False)
+            self.patches.requires_grad_(False)
+        self.places = nn.Parameter(places(cameras, coarse, width))
         self.readers = nn.Parameter(torch.randn(architecture.readers, width) * width**-0.5)
-        self.state = nn.Sequential(nn.Linear(max(state_dims, 1), width), nn.GELU(), nn.Linear(width, width))
+        inputs = max(state_dims, 1)
+        self.state = nn.Sequential(nn.Linear(inputs, width), nn.GELU(), nn.Linear(width, width))
         self.instruction = nn.Linear(encoders.INSTRUCTION_DIMS, width)
+        known = cameras * architecture.keypoints * NUMBERS + inputs + width
+        self.scene = nn.Sequential(
+            nn.Linear(known, 2 * width),
+            nn.GELU(),
+            nn.Linear(2 * width, 2 * width),
+            nn.GELU(),
+            nn.LayerNorm(2 * width),
+        )
+        self.scene_slot, self.aim = nn.Linear(2 * width, width), nn.Linear(2 * width, inputs)
+        self.aim_slot = nn.Linear(2 * inputs, width)
         layers = [Layer(width, architecture.heads) for _ in range(architecture.context_layers)]
         self.layers = nn.ModuleList(layers)
         self.memory_norm, self.norm = nn.LayerNorm(width), nn.LayerNorm(width)
@@ -61,28 +91,44 @@ class Backbone(nn.Module):
         features: Float[Tensor, "B C F"],
         instruction: Float[Tensor, "B 384"],
         state: Float[Tensor, "B S"],
-    ) -> Float[Tensor, "B N W"]:
+        position: Float[Tensor, "B D"],
+    ) -> Seen:
+        """`position`: where the arm is measured to be, in the actions' own normalised units; the last slot holds it as
+        it is, and heads count their chunks from it.
+        """
         rows = len(state)
-        patches = self.memory_norm(self._patches(features))
-        known = [self.state(state if state.shape[1] else state.new_zeros(rows, 1)), self.instruction(instruction)]
+        fine, coarse = encoders.split(features, self.image_px)
+        given = state if self.state_dims else state.new_zeros(rows, 1)
+        told = self.instruction(instruction)
+        where = self.keypoints(fine, coarse).flatten(1) if self.cameras else state.new_zeros(rows, 0)
+        scene = self.scene(torch.cat([where, given, told], dim=1))
+        aim = given + self.aim(scene)
+        bound_for = torch.cat([aim, aim - given], dim=1)
+        known = [self.scene_slot(scene), self.aim_slot(bound_for), self.state(given), told]
         context = torch.cat([self.readers.expand(rows, -1, -1), torch.stack(known, dim=1)], dim=1)
+        memory = self.memory_norm(self._patches(coarse))
         for layer in self.layers:
             assert isinstance(layer, Layer)
-            context = layer(context, layer.memory_attention.keys_values(patches))
-        return self.norm(context)
+            context = layer(context, layer.memory_attention.keys_values(memory))
+        return Seen(
+            torch.cat([self.norm(context), slot(position, context.shape[2])[:, None]], dim=1),
+            aim[:, : self.state_dims],
+        )
 
-    def _patches(self, features: Float[Tensor, "B C F"]) -> Float[Tensor, "B P W"]:
+    def _patches(self, coarse: Float[Tensor, "B C P 112"]) -> Float[Tensor, "B CP W"]:
         if self.cameras == 0:
-            return features.new_zeros(len(features), 1, self.readers.shape[1])
-        fine, coarse = encoders.split(features, self.image_px)
-        fine, coarse = self.fine(fine) + self.fine_places, self.coarse(coarse) + self.coarse_places
-        return torch.cat([fine.flatten(1, 2), coarse.flatten(1, 2)], dim=1)
+            return coarse.new_zeros(len(coarse), 1, self.readers.shape[1])
+        return (self.patches(coarse) + self.places).flatten(1, 2)
+
+
+def slot(position: Float[Tensor, "B D"], width: int) -> Float[Tensor, "B W"]:
+    """As wide as the other slots, with zeros behind."""
+    return torch.nn.functional.pad(position, (0, width - position.shape[1]))
 
 
 def places(cameras: int, patches: int, width: int) -> Float[Tensor, "C P W"]:
-    """Where each patch lies, in two dimensions and the same units at every stride, and a code for its camera.
-
-    Smooth, so that what is learned at one place holds near it; the two strides share coordinates.
+    """Where each patch lies, in two dimensions, and a code for its camera. Smooth: what is learned at one place holds
+    near it.
     """
     side = math.isqrt(patches)
     centres = (torch.arange(side) + 0.5) / side * PLACE_UNITS

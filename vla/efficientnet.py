@@ -20,13 +20,12 @@ STAGES = (
     (2, 5, 2, 6, 40),
     (3, 3, 2, 6, 80),
     (3, 5, 1, 6, 112),
-    (4, 5, 2, 6, 192),
-    (1, 3, 1, 6, 320),
 )
-"""(repeats, kernel, stride, expansion, channels) of each stage of blocks; B0's."""
+"""(repeats, kernel, stride, expansion, channels) of B0's first five stages of blocks. The last two, at stride 32, see
+patches of a quarter of a small picture: a robot needs to know where things are."""
 STEM_CHANNELS = 32
-FINE_BLOCK, FINE_STRIDE, FINE_CHANNELS = 10, 16, 112
-COARSE_STRIDE, COARSE_CHANNELS = 32, 320
+FINE_BLOCK, FINE_STRIDE, FINE_CHANNELS = 4, 8, 40
+COARSE_STRIDE, COARSE_CHANNELS = 16, 112
 BATCH_NORM_EPSILON = 1e-3
 PIXEL_MEAN, PIXEL_SCALE = 127.0, 128.0
 """The pixel scaling it was trained with."""
@@ -67,7 +66,7 @@ class Block(nn.Module):
 
 
 class EfficientNetLite0(nn.Module):
-    """Without the classifier: what robots need is where things are."""
+    """Without the classifier and the stages before it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -81,8 +80,8 @@ class EfficientNetLite0(nn.Module):
 
     def forward(
         self, rgb: UInt8[Tensor, "B H W 3"]
-    ) -> tuple[Float[Tensor, "B fine 112"], Float[Tensor, "B coarse 320"]]:
-        """Patch features at stride 16 and 32, each in rows from the top left."""
+    ) -> tuple[Float[Tensor, "B fine 40"], Float[Tensor, "B coarse 112"]]:
+        """Patch features at stride 8 and 16, each in rows from the top left."""
         pixels = rgb.permute(0, 3, 1, 2).to(self.stem.weight.dtype)
         x = F.relu6(self.stem((pixels - PIXEL_MEAN) / PIXEL_SCALE))
         fine = x

@@ -17,14 +17,14 @@ from hardware import artefact
 from vla import efficientnet, minilm
 from vla.efficientnet import COARSE_CHANNELS, COARSE_STRIDE, FINE_CHANNELS, FINE_STRIDE
 
-ENCODER = "efficientnet-lite0-57934424/16+32"
+ENCODER = "efficientnet-lite0-57934424/8+16"
 """Weights and layers. Part of every cache key: change it when the features change."""
 INSTRUCTION_DIMS = minilm.DIMS
 PICTURES_PER_PASS = 32
 
 
 class ImageEncoder(nn.Module):
-    """Pictures of any size → one flat vector: the patch features at stride 16, then those at stride 32.
+    """Pictures of any size → one flat vector: the patch features at stride 8, then those at stride 16.
 
     Frozen unless `requires_grad_(True)` is called; the batch norms are folded, so it has no training mode.
     """
@@ -46,7 +46,7 @@ class ImageEncoder(nn.Module):
 
 
 def patch_counts(image_px: int) -> tuple[int, int]:
-    """Patches at stride 16 and at stride 32."""
+    """Patches at stride 8 and at stride 16."""
     return (image_px // FINE_STRIDE) ** 2, (image_px // COARSE_STRIDE) ** 2
 
 
@@ -58,7 +58,7 @@ def feature_size(image_px: int) -> int:
 
 def split(
     features: Float[Tensor, "*B F"], image_px: int
-) -> tuple[Float[Tensor, "*B fine 112"], Float[Tensor, "*B coarse 320"]]:
+) -> tuple[Float[Tensor, "*B fine 40"], Float[Tensor, "*B coarse 112"]]:
     """The flat vector as patches again."""
     fine, coarse = patch_counts(image_px)
     cut = fine * FINE_CHANNELS

@@ -81,6 +81,8 @@ class Batch:
     actions: Float[ndarray, "B T D"]
     padded: Bool[ndarray, "B T"]
     """True after the episode's end, where `actions` only holds still."""
+    keyframes: Float[ndarray, "B S"] | None = None
+    """The state, in physical units, at the next keyframe of each row's episode, where that is known."""
 
     def __len__(self) -> int:
         return len(self.actions)

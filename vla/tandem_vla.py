@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from pydantic import Field, NonNegativeFloat
@@ -18,19 +19,21 @@ from hardware.config import Config
 from hardware.errors import BadInput
 from hardware.messages import ActionChunk, Observation
 from vla import minilm
-from vla.backbone import Architecture, Backbone
-from vla.consistency_head import SCALES, ConsistencyHead
+from vla.backbone import KNOWN_SLOTS, Architecture, Backbone, Seen
+from vla.consistency_head import LIMIT, ConsistencyHead
 from vla.encoders import INSTRUCTION_DIMS, ImageEncoder, feature_size, resized
 from vla.fast_tokens import Decoded, FastTokens
 from vla.normalise import DatasetQuantiles, Normaliser
-from vla.policy import Batch, Interface, Losses, ObservationBatch, Samples, as_chunks, stack
+from vla.policy import GRIPPER, Batch, Interface, Losses, ObservationBatch, Samples, as_chunks, stack
 from vla.token_head import Spoken, TokenHead, sampling, surest_whole_chunk
 
 log = logging.getLogger(__name__)
 
 Voice = Literal["consistency", "tokens"]
 
-VERSION = 1
+VERSION = 2
+AIM_BETA = 0.05
+"""An aim this far off, in half ranges, is punished by its size, a nearer one by its square."""
 SPARE_TOKENS = 2
 """A sampled chunk may be this many times as long as the longest demonstrated one."""
 
@@ -47,6 +50,7 @@ class TandemConfig(Config):
     """Which head acts."""
     token_weight: NonNegativeFloat = 1.0
     consistency_weight: NonNegativeFloat = 1.0
+    aim_weight: NonNegativeFloat = 1.0
     """0 leaves a head untrained, and costs no time."""
     unfrozen_encoder: bool = False
     """True: the image encoder is trained too, and stored with the policy."""
@@ -59,6 +63,8 @@ class Inputs:
     features: Float[Tensor, "B C F"]
     instruction: Float[Tensor, "B 384"]
     state: Float[Tensor, "B S"]
+    position: Float[Tensor, "B D"]
+    """Where the arm is measured to be, as an action would command it; 0 for what the state does not say."""
 
 
 class TandemVLA(nn.Module):
@@ -100,10 +106,11 @@ class TandemVLA(nn.Module):
         features: Float[Tensor, "B C F"],
         instruction: Float[Tensor, "B 384"],
         state: Float[Tensor, "B S"],
+        position: Float[Tensor, "B D"],
         noise: Float[Tensor, "B T D"],
     ) -> Float[Tensor, "B T D"]:
         """The consistency head's chunk, normalised: pure tensors, for `torch.compile` and for learners."""
-        return self.consistency_head.act(self.backbone(features, instruction, state), noise)
+        return self.consistency_head.act(self.backbone(features, instruction, state, position).context, noise)
 
     def chunk(self, observations: Sequence[Observation]) -> list[ActionChunk]:
         """One chunk for each observation, starting at its stamp."""
@@ -122,7 +129,7 @@ class TandemVLA(nn.Module):
         values = self._consistent(context, seed)
         if voice == "tokens":
             spoken = self._said_surely(context)
-            values = np.where(spoken.valid[:, None, None], spoken.values.clip(-1, 1), values)
+            values = np.where(spoken.valid[:, None, None], spoken.values.clip(-LIMIT, LIMIT), values)
         return self.actions.denormalise(values, observations.datasets)
 
     def _consistent(self, context: Tensor, seed: int) -> Float[ndarray, "B T D"]:
@@ -199,14 +206,35 @@ class TandemVLA(nn.Module):
             features=self._features(observations),
             instruction=self._instruction(observations),
             state=torch.from_numpy(state).to(self.device),
+            position=torch.from_numpy(self._position(observations)).to(self.device),
         )
 
     def context(self, inputs: Inputs) -> Float[Tensor, "B N W"]:
         """What both heads, and critics, look at."""
-        return self.backbone(inputs.features, inputs.instruction, inputs.state)
+        return self._seen(inputs).context
+
+    def _seen(self, inputs: Inputs) -> Seen:
+        return self.backbone(inputs.features, inputs.instruction, inputs.state, inputs.position)
+
+    def _position(self, observations: ObservationBatch) -> Float[ndarray, "B D"]:
+        """Joints alone: a gripper that holds something is not where it was sent to."""
+        interface, rows = self.interface, len(observations)
+        counted = [
+            (place, interface.state_names.index(name))
+            for place, name in enumerate(interface.action_names)
+            if interface.space == "joint_pos_rad" and name != GRIPPER and name in interface.state_names
+        ]
+        if not counted:
+            return np.zeros((rows, interface.action_dims), np.float32)
+        actions, columns = map(list, zip(*counted, strict=True))
+        measured = np.zeros((rows, interface.action_dims))
+        measured[:, actions] = observations.state[:, columns]
+        known = np.zeros(interface.action_dims, np.float32)
+        known[actions] = 1
+        return self.actions.normalise(measured, observations.datasets) * known
 
     def embed(self, observations: ObservationBatch) -> Float[Tensor, "B E"]:
-        """The readers' mean beside what the state and the instruction became: 3 widths."""
+        """The readers' mean beside what scene, state and instruction became: 4 widths."""
         return pooled(self.context(self.inputs(observations)))
 
     def _features(self, observations: ObservationBatch) -> Float[Tensor, "B C F"]:
@@ -236,15 +264,22 @@ class TandemVLA(nn.Module):
     # ── learning ────────────────────────────────────────────────────────────────────────────────────────────
 
     def loss(self, batch: Batch, seed: int) -> Losses:
-        """token_weight · cross-entropy + consistency_weight · L_BC, means over the batch."""
+        """token_weight · cross-entropy + consistency_weight · L_BC + aim_weight · L_aim, means over the batch."""
         actions = self._demonstrated(batch)
-        context = self.context(self.inputs(batch.observations))
+        seen = self._seen(self.inputs(batch.observations))
+        context = seen.context
         parts: dict[str, Tensor] = {}
         if self.config.token_weight > 0:
             parts["token"] = self.token_head.loss(context, self.padded(self.fast.encode(actions))).mean()
         if self.config.consistency_weight > 0:
             parts["consistency"] = self._consistency_loss(context, actions, batch.padded, seed).mean()
-        weights = {"token": self.config.token_weight, "consistency": self.config.consistency_weight}
+        if self.config.aim_weight > 0 and batch.keyframes is not None and self.interface.state_names:
+            parts["aim"] = self._aim_loss(seen, batch.keyframes, batch.observations.datasets)
+        weights = {
+            "token": self.config.token_weight,
+            "consistency": self.config.consistency_weight,
+            "aim": self.config.aim_weight,
+        }
         total = torch.stack([weights[name] * part for name, part in parts.items()]).sum()
         return Losses(total, detached(parts | {"total": total}))
 
@@ -262,17 +297,24 @@ class TandemVLA(nn.Module):
     def _consistency_loss(
         self, context: Tensor, actions: ndarray, padded: ndarray, seed: int
     ) -> Float[Tensor, " B"]:
-        """Noise is drawn on the CPU, so that a seed means the same on any device."""
-        generator = torch.Generator().manual_seed(seed)
-        scales = torch.randint(0, SCALES, (len(actions),), generator=generator)
-        noise = torch.randn(actions.shape, generator=generator)
+        scales, noise = self.consistency_head.draw(len(actions), torch.Generator().manual_seed(seed))
         tensors = (torch.from_numpy(actions), torch.from_numpy(padded), scales, noise)
         return self.consistency_head.loss(context, *(tensor.to(self.device) for tensor in tensors))
 
+    def _aim_loss(self, seen: Seen, keyframes: Float[ndarray, "B S"], datasets: Sequence[str]) -> Tensor:
+        """Mean distance of the aim from the state at the next keyframe, each in its normalised units."""
+        real = torch.from_numpy(self.states.normalise(keyframes, datasets)).to(self.device)
+        return F.smooth_l1_loss(seen.aim.float(), real, beta=AIM_BETA)
+
+
+POOLED_SLOTS = 4
+
 
 def pooled(context: Float[Tensor, "B N W"]) -> Float[Tensor, "B E"]:
-    """The readers' mean, the state's slot and the instruction's slot, side by side."""
-    return torch.cat([context[:, :-2].mean(dim=1), context[:, -2], context[:, -1]], dim=1)
+    """The readers' mean and the slots of scene, state and instruction, side by side."""
+    readers = context[:, :-KNOWN_SLOTS].mean(dim=1)
+    scene, _, state, instruction, _ = context[:, -KNOWN_SLOTS:].unbind(dim=1)
+    return torch.cat([readers, scene, state, instruction], dim=1)
 
 
 def as_tensor(images: ndarray) -> Tensor:

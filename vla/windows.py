@@ -12,6 +12,7 @@ from numpy import ndarray
 
 from hardware.errors import BadInput
 from vla.augmentation import Augmentation, augmented
+from vla.keyframes import next_keyframes
 from vla.policy import GRIPPER, Batch, Interface, ObservationBatch
 from vla.prepared import PreparedEpisode
 
@@ -30,6 +31,7 @@ class Windows:
         self.windows: list[Window] = [
             (number, step) for number, episode in enumerate(episodes) for step in range(len(episode))
         ]
+        self._keyframes = [next_keyframes(episode.actions, interface.action_names) for episode in episodes]
 
     def __len__(self) -> int:
         return len(self.windows)
@@ -59,22 +61,29 @@ class Windows:
         for part in batched(self.windows[::stride], size):
             yield self.batch(part, [0] * len(part))
 
-    def batch(self, windows: Sequence[Window], variants: Sequence[int]) -> Batch:
-        """The given windows; `variants` says which of the feature variants each one takes."""
+    def batch(self, windows: Sequence[Window], variants: Sequence[int], late: Sequence[int] = ()) -> Batch:
+        """The given windows; `variants` says which of the feature variants each one takes, `late` how many steps older
+        than the joints its pictures are (none: as recorded).
+        """
         followed = [self.following(number, step) for number, step in windows]
         episodes = [self.episodes[number] for number, _ in windows]
+        seen = [
+            (number, max(0, step - by))
+            for (number, step), by in zip(windows, late or [0] * len(windows), strict=True)
+        ]
         observations = ObservationBatch(
             state=np.stack([self.episodes[number].state[step] for number, step in windows]),
-            images=self._pictures(windows),
+            images=self._pictures(seen),
             instructions=tuple(episode.instruction for episode in episodes),
             datasets=tuple(episode.dataset for episode in episodes),
-            features=self._features(windows, variants),
+            features=self._features(seen, variants),
             instruction_features=_stacked([episode.instruction_features for episode in episodes]),
         )
         return Batch(
             observations,
             np.stack([chunk for chunk, _ in followed]),
             np.stack([padded for _, padded in followed]),
+            np.stack([self.episodes[number].state[self._keyframes[number][step]] for number, step in windows]),
         )
 
     def _pictures(self, windows: Sequence[Window]) -> dict[str, ndarray]:
@@ -119,7 +128,9 @@ class Draws:
         places = np.searchsorted(self._cumulated, rng.random(size), side="right").clip(max=len(self.windows) - 1)
         first = self.windows.episodes[0]
         variants = rng.integers(0, max(1, len(first.features)), size)
-        batch = self.windows.batch([self.windows.windows[place] for place in places], variants.tolist())
+        late = rng.integers(0, self.augmentation.late_steps + 1, size)
+        chosen = [self.windows.windows[place] for place in places]
+        batch = self.windows.batch(chosen, variants.tolist(), late.tolist())
         if not first.pictures:
             return batch
         seen = batch.observations
@@ -127,7 +138,7 @@ class Draws:
         observations = ObservationBatch(
             seen.state, images, seen.instructions, seen.datasets, None, seen.instruction_features
         )
-        return Batch(observations, batch.actions, batch.padded)
+        return Batch(observations, batch.actions, batch.padded, batch.keyframes)
 
 
 def _stacked(vectors: Sequence[ndarray | None]) -> torch.Tensor | None:

@@ -46,7 +46,7 @@ def test_features_split_into_the_patches_they_were_made_of(encoder: ImageEncoder
     with torch.no_grad():
         flat = encoder(rgb)
         fine, coarse = encoder.network(rgb)
-    assert flat.shape == (2, encoders.feature_size(PX)) == (2, 16 * 112 + 4 * 320)
+    assert flat.shape == (2, encoders.feature_size(PX)) == (2, 64 * 40 + 16 * 112)
     split = encoders.split(flat, PX)
     assert torch.equal(split[0], fine)
     assert torch.equal(split[1], coarse)
@@ -108,5 +108,5 @@ def test_half_precision_keeps_three_digits(encoder: ImageEncoder) -> None:
 
 
 def test_a_size_that_the_strides_do_not_divide_is_refused() -> None:
-    with pytest.raises(ValueError, match="multiple of 32"):
+    with pytest.raises(ValueError, match="multiple of 16"):
         ImageEncoder(100)

@@ -144,7 +144,8 @@ import torch, small_policy
 policy = small_policy.policy()
 torch.nn.init.normal_(policy.consistency_head.outward.weight)
 inputs = policy.inputs(small_policy.batch(2))
-arguments = (inputs.features, inputs.instruction, inputs.state, torch.randn(2, small_policy.H, small_policy.D))
+noise = torch.randn(2, small_policy.H, small_policy.D)
+arguments = (inputs.features, inputs.instruction, inputs.state, inputs.position, noise)
 compiled = torch.compile(policy, backend="eager", fullgraph=True)
 with torch.no_grad():
     torch.testing.assert_close(compiled(*arguments), policy(*arguments))

@@ -40,6 +40,7 @@ class TandemVLAConfig(PreTrainedConfig):
     width: int = DEFAULT.width
     heads: int = DEFAULT.heads
     readers: int = DEFAULT.readers
+    keypoints: int = DEFAULT.keypoints
     context_layers: int = DEFAULT.context_layers
     token_layers: int = DEFAULT.token_layers
     consistency_layers: int = DEFAULT.consistency_layers
