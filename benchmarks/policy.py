@@ -1,8 +1,10 @@
-"""How long a chunk takes: TandemVLA with either voice, with LeRobot's ACT beside it, on this machine.
+"""How long a chunk takes: TandemVLA with either voice, with LeRobot's policies beside it, on this machine.
 
 Weights are random: time does not depend on them, but for the token head, whose chunks are as long as those of the
 smooth motions that its tokens were fitted on. One observation at a time, two 128 × 128 cameras, from uint8 pictures
-to physical actions. The processor time (of all threads) is what a busy machine changes least.
+to physical actions. `--large` adds SmolVLA and π0-FAST at their published sizes (12 GB of memory, minutes). Training
+throughput beside `lerobot-train` is in `benchmarks/metaworld.py`, on the same data. The processor time (of all
+threads) is what a busy machine changes least.
 """
 
 from __future__ import annotations
@@ -20,11 +22,11 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks import machine
+from benchmarks import machine, policy_peers
 from vla import fast_tokens
 from vla.normalise import DatasetQuantiles, Quantiles
 from vla.policy import Interface, ObservationBatch
-from vla.tandem_vla import TandemConfig, TandemVLA
+from vla.tandem_vla import TandemConfig, TandemVLA, Voice
 
 CAMERAS, PX, STATE, ACTIONS, HORIZON = ("front", "wrist"), 128, 6, 6, 16
 ASKED_MS = 25.0
@@ -44,7 +46,7 @@ def motions(count: int, rng: np.random.Generator) -> np.ndarray:
     )
 
 
-def tandem_vla(voice: str) -> TandemVLA:
+def tandem_vla(voice: Voice) -> TandemVLA:
     names = tuple(f"joint_{number}" for number in range(ACTIONS))
     whole = Quantiles(low=(-1.0,) * ACTIONS, high=(1.0,) * ACTIONS)
     interface = Interface(cameras=CAMERAS, state_names=names, action_names=names, rate_hz=10, horizon_steps=HORIZON)
@@ -61,10 +63,14 @@ def observations(count: int) -> ObservationBatch:
     return ObservationBatch(state, images, ("pick up the cube",) * count)
 
 
+def spoken_tokens(policy: TandemVLA) -> int:
+    """Of a demonstrated chunk, on average."""
+    return round(float(np.mean([len(ids) for ids in policy.fast.encode(motions(500, np.random.default_rng(2)))])))
+
+
 def speaking(policy: TandemVLA) -> Callable[[], object]:
     """A whole demonstrated chunk's worth of tokens: random weights would speak until they are cut off."""
-    length = round(float(np.mean([len(ids) for ids in policy.fast.encode(motions(500, np.random.default_rng(2)))])))
-    seen = observations(1)
+    length, seen = spoken_tokens(policy), observations(1)
 
     def speak() -> object:
         with torch.inference_mode():
@@ -75,43 +81,11 @@ def speaking(policy: TandemVLA) -> Callable[[], object]:
     return speak
 
 
-def act() -> Callable[[], object]:
-    """LeRobot's ACT as it comes (ResNet-18, 4 + 1 layers of 512) with random weights."""
-    from lerobot.configs.types import FeatureType, PolicyFeature
-    from lerobot.policies.act.configuration_act import ACTConfig
-    from lerobot.policies.act.modeling_act import ACTPolicy
-
-    pictures = {
-        f"observation.images.{camera}": PolicyFeature(type=FeatureType.VISUAL, shape=(3, PX, PX))
-        for camera in CAMERAS
-    }
-    config = ACTConfig(
-        input_features={"observation.state": PolicyFeature(type=FeatureType.STATE, shape=(STATE,)), **pictures},
-        output_features={"action": PolicyFeature(type=FeatureType.ACTION, shape=(ACTIONS,))},
-        chunk_size=HORIZON,
-        n_action_steps=HORIZON,
-        pretrained_backbone_weights=None,
-        device="cpu",
-    )
-    policy = ACTPolicy(config).eval()
-    seen = observations(1)
-
-    def chunk() -> object:
-        batch = {"observation.state": torch.from_numpy(seen.state)}
-        for camera in CAMERAS:
-            pixels = torch.from_numpy(seen.images[camera]).permute(0, 3, 1, 2).float() / 255
-            batch[f"observation.images.{camera}"] = pixels
-        with torch.inference_mode():
-            return policy.predict_action_chunk(batch)
-
-    return chunk
-
-
-def timed(rows: dict[str, Callable[[], object]], rounds: int) -> dict[str, dict[str, float]]:
+def timed(rows: dict[str, Callable[[], object]], rounds: int, warm_up: int = 3) -> dict[str, dict[str, float]]:
     """All in turn, round by round, so that a busy moment meets everyone."""
     taken: dict[str, list[float]] = {name: [] for name in rows}
     worked: dict[str, list[float]] = {name: [] for name in rows}
-    for _ in range(3):
+    for _ in range(warm_up):
         for call in rows.values():
             call()
     for _ in range(rounds):
@@ -132,9 +106,25 @@ def timed(rows: dict[str, Callable[[], object]], rounds: int) -> dict[str, dict[
     }
 
 
+def large(seen: ObservationBatch, tokens: int) -> dict[str, dict[str, float]]:
+    """One after the other, each alone in memory."""
+    makers: dict[str, Callable[[], tuple[torch.nn.Module, Callable[[], object]]]] = {
+        "LeRobot SmolVLA": lambda: policy_peers.smolvla(seen, HORIZON, ACTIONS),
+        "LeRobot π0-FAST": lambda: policy_peers.pi0_fast(seen, tokens),
+    }
+    results: dict[str, dict[str, float]] = {}
+    for name, make in makers.items():
+        network, chunk = make()
+        billions = sum(parameter.numel() for parameter in network.parameters()) / 1e9
+        results |= timed({f"{name}, {billions:.2f} B": chunk}, rounds=5, warm_up=1)
+        del network, chunk
+    return results
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--quick", action="store_true", help="fewer rounds")
+    arguments.add_argument("--large", action="store_true", help="SmolVLA and π0-FAST at full size too")
     arguments.add_argument("--json", type=Path)
     chosen = arguments.parse_args()
     torch.set_num_threads(min(THREADS, len(os.sched_getaffinity(0))))
@@ -145,10 +135,12 @@ def main() -> None:
         "TandemVLA, token head": speaking(policy),
         "TandemVLA, consistency head, 8 at once": lambda: policy.act(many),
         "of which: two encoder passes": lambda: policy._features(one),
-        "LeRobot ACT": act(),
+        "LeRobot ACT": policy_peers.act(one, HORIZON, ACTIONS)[1],
     }
     with torch.inference_mode():
         results = timed(rows, 12 if chosen.quick else 200)
+        if chosen.large:
+            results |= large(one, spoken_tokens(policy))
     parameters = sum(parameter.numel() for parameter in policy.parameters())
     print(f"{machine.line()}, torch {torch.__version__}, {torch.get_num_threads()} threads")
     print(f"two {PX}² cameras, {HORIZON} × {ACTIONS} actions, TandemVLA of {parameters / 1e6:.1f} M parameters\n")
