@@ -21,6 +21,7 @@ from rl_online import warp
 from rl_online.world import Moment, pose_columns, pose_of, pose_values
 
 GeneratorName = Literal["plan", "warp"]
+LETTING_GO_S = 0.3
 Parts = Dialogue[Float[ndarray, "T D"], Moment, None]
 """Yields actions (joint targets in rad and the gripper's opening, at the world's rate), is sent what came of them."""
 
@@ -63,7 +64,17 @@ class WarpGenerator:
         path = self.paths[self.demo_for(now) or 0]
         poses = warp.warp(path, upright(now, self.object_name))
         q_rad = warp.joint_path(poses, now.q_rad[0], self._kinematics)
-        yield warp.paced(q_rad, path.gripper_open, self._rate_hz, self._arm.velocity_rad_s)
+        rows = warp.paced(q_rad, path.gripper_open, self._rate_hz, self._arm.velocity_rad_s)
+        yield rows
+        if path.release < len(path):
+            yield letting_go(rows[-1], float(path.gripper_open[path.grip]), self._rate_hz)
+
+
+def letting_go(last: Float[ndarray, " D"], opened: float, rate_hz: float) -> Float[ndarray, "T D"]:
+    """A demonstration may end at the first sign of success, the gripper half open: it opens as wide as before it."""
+    rows = np.tile(last, (round(LETTING_GO_S * rate_hz), 1))
+    rows[:, -1] = np.linspace(last[-1], max(opened, float(last[-1])), len(rows))
+    return rows
 
 
 def upright(now: Moment, object_name: str) -> Pose:

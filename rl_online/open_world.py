@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,9 +18,14 @@ from hardware.errors import BadInput
 from rl_online import bench_world
 from rl_online.bench_world import BenchWorld
 from rl_online.looks import Looks
-from rl_online.twin_world import Outcome, TwinWorld
+from rl_online.outcome import Outcome, outcome_of
+from rl_online.twin_world import DELAY_TICK_S, TwinWorld
 from rl_online.world import TaskSheet, World
+from twin import servos
+from twin.sim import scene
 from twin.sim.open import Engine, open_simulator
+
+log = logging.getLogger(__name__)
 
 
 class WorldChoice(Config):
@@ -32,8 +39,8 @@ class WorldChoice(Config):
     arm: ArmName = "so101"
     object_name: str = ""
     """The task's object in the twin; empty: as the task calls it."""
-    outcome: Outcome = Outcome()
-    """When a twin's episode counts as a success."""
+    outcome: Outcome | None = None
+    """When a twin's episode counts as a success. None: as the bench's task has it."""
     seed: NonNegativeInt = 0
     """Of the bench's looks and sizes."""
     rate_hz: PositiveFloat = 20.0
@@ -59,7 +66,10 @@ def plant_config(choice: WorldChoice) -> PlantConfig:
 
 
 def open_world(choice: WorldChoice, n_envs: int = 1) -> World:
-    """Raises `BadInput` for a bundle that cannot be simulated."""
+    """A twin's servos are the identified ones, their delay included, where `tandem twin identify` left them.
+
+    Raises `BadInput` for a bundle that cannot be simulated.
+    """
     if choice.bundle is None:
         if choice.varied:
             raise BadInput("the bench's looks are its own", "--world.bundle TWIN, or --world.no-varied")
@@ -72,6 +82,23 @@ def open_world(choice: WorldChoice, n_envs: int = 1) -> World:
         bench_world.parts(task.layout),
         task.layout.goal,
     )
-    simulator = open_simulator(choice.bundle, choice.engine, n_envs, control_hz=choice.rate_hz)
-    looks = choice.looks if choice.varied else None
-    return TwinWorld(simulator, sheet, choice.outcome, px=choice.camera_px, looks=looks)
+    outcome = outcome_of(choice.task) if choice.outcome is None else choice.outcome
+    found = servos.find(choice.bundle)
+    if found is None:
+        log.warning(
+            "the servos of %s are the arm model's own; its cell's: tandem twin identify %s EPISODES",
+            *(choice.bundle, choice.bundle),
+        )
+    delay_s = 0.0 if found is None else found.servos.delay_s
+    ticks = 1 if delay_s == 0 else math.ceil(1 / (choice.rate_hz * DELAY_TICK_S))
+    return TwinWorld(
+        open_simulator(choice.bundle, choice.engine, n_envs, control_hz=choice.rate_hz * ticks),
+        sheet,
+        outcome,
+        table_z_m=scene.read(choice.bundle).table_m,
+        px=choice.camera_px,
+        looks=choice.looks if choice.varied else None,
+        ticks=ticks,
+        delay_s=delay_s,
+        servos="servos of the arm model" if found is None else "servos identified",
+    )

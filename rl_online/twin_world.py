@@ -1,39 +1,32 @@
 """A simulated twin (`twin.sim`) as a world: starts are set where the scan saw the object, moved in the table's plane;
-success is measured from poses, for a twin knows no task.
+success is measured from poses, for a twin knows no task; commands come as late as the cell's were found to be.
 """
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import PositiveInt
 
 from hardware.bench.tasks.start import TaskStart
-from hardware.config import Config
 from hardware.errors import BadInput
 from hardware.spatial import Pose, rotation_from_rotvec
 from rl_online.looks import Looks, Painter
+from rl_online.outcome import Outcome, delivered
 from rl_online.world import Moment, TaskSheet
 from twin.sim.mujoco import MujocoSim
 from twin.sim.pixels import open_pixels
 from twin.sim.protocol import SimState, Simulator, Start
 
-
-class Outcome(Config):
-    """When the object counts as delivered, measured in the goal's frame (z up, origin on the table)."""
-
-    half_m: PositiveFloat = 0.034
-    """Its centre is at most so far off in x and in y."""
-    height_m: PositiveFloat = 0.03
-    """And at most so high."""
-    still_m_s: PositiveFloat = 0.02
-    released_m: PositiveFloat = 0.04
-    """And the tool's point is at least this far from its centre."""
-    far_m: PositiveFloat = 0.3
-    """Where progress begins."""
+FAR_M = 0.3
+"""From the goal: there progress begins."""
+DELAY_TICK_S = 0.01
+"""A delay of commands is kept to within half of this."""
 
 
 class TwinWorld:
@@ -47,15 +40,24 @@ class TwinWorld:
         table_z_m: float = 0.0,
         px: PositiveInt = 128,
         looks: Looks | None = None,
+        ticks: PositiveInt = 1,
+        delay_s: float = 0.0,
+        servos: str = "",
     ) -> None:
-        """`looks`: every episode has light, colours, textures and eyes of its own; None: as the scan saw it."""
+        """`looks`: every episode has light, colours, textures and eyes of its own; None: as the scan saw it.
+
+        A control step is `ticks` steps of the simulator; each command acts `delay_s` late, in whole ticks. `servos`
+        says in the label where they come from.
+        """
         if sheet.object_name not in simulator.object_names:
             have = ", ".join(simulator.object_names) or "none"
             raise BadInput(
                 f"the twin has no object '{sheet.object_name}'; have: {have}", "segment it: tandem twin segment"
             )
         self.simulator, self.sheet, self.outcome = simulator, sheet, outcome
-        self.label = f"twin ({simulator.engine})"
+        self.label = f"twin ({', '.join(filter(None, (simulator.engine, servos)))})"
+        self.rate_hz = simulator.control_hz / ticks
+        self._ticks, self._late = ticks, round(delay_s * simulator.control_hz)
         self._painter: Painter | None = None
         if looks is not None:
             if not isinstance(simulator, MujocoSim):
@@ -67,14 +69,11 @@ class TwinWorld:
         self._T_base_scanned = first.Ts_base_object[sheet.object_name][0]
         self._keep(first, np.zeros((simulator.n_envs, 3)))
         self._targets = np.concatenate([first.q_rad, first.gripper_open[:, None]], axis=1)
+        self._waiting = deque(self._targets.copy() for _ in range(self._late))
 
     @property
     def n_envs(self) -> int:
         return self.simulator.n_envs
-
-    @property
-    def rate_hz(self) -> float:
-        return self.simulator.control_hz
 
     @property
     def joint_names(self) -> tuple[str, ...]:
@@ -88,23 +87,27 @@ class TwinWorld:
         placed = [Start(objects={self.sheet.object_name: self.placed(start)}) for start in starts]
         state = self.simulator.reset(placed, list(envs))
         rows = list(envs)
-        self._targets[rows] = np.concatenate([state.q_rad, state.gripper_open[:, None]], axis=1)[rows]
+        for targets in (self._targets, *self._waiting):
+            targets[rows] = np.concatenate([state.q_rad, state.gripper_open[:, None]], axis=1)[rows]
         self._keep(state, np.zeros((self.n_envs, 3)))
         if self._painter is not None:
             for env, start in zip(envs, starts, strict=True):
                 self._painter.begin(env, start)
 
     def placed(self, start: TaskStart) -> Pose:
-        """T_base_object: as the scan saw it standing, turned about the vertical and moved over the table."""
-        turn = rotation_from_rotvec(np.array([0.0, 0.0, start.yaw_rad]))
+        """T_base_object: as the scan saw it standing, its x turned to the start's yaw and moved over the table."""
+        seen_rad = math.atan2(self._T_base_scanned[1, 0], self._T_base_scanned[0, 0])
+        turn = rotation_from_rotvec(np.array([0.0, 0.0, start.yaw_rad - seen_rad]))
         at = (start.x_m, start.y_m, float(self._T_base_scanned[2, 3]))
         return Pose.from_parts("base", self.sheet.object_name, turn @ self._T_base_scanned[:3, :3], at)
 
     def step(self, actions: Float[ndarray, "M D"], envs: Sequence[int]) -> None:
         """The cells that are not named hold their last targets: the simulator steps all of them."""
         self._targets[list(envs)] = actions
-        before = self._Ts_base_object[:, :3, 3]
-        state = self.simulator.step(self._targets)
+        before, state = self._Ts_base_object[:, :3, 3], self._state
+        for _ in range(self._ticks):
+            self._waiting.append(self._targets.copy())
+            state = self.simulator.step(self._waiting.popleft())
         moved = state.Ts_base_object[self.sheet.object_name][:, :3, 3] - before
         self._keep(state, moved * self.rate_hz)
 
@@ -130,32 +133,15 @@ class TwinWorld:
         self._state, self._speed_m_s = state, speed_m_s
         self._Ts_base_object = state.Ts_base_object[self.sheet.object_name]
 
-    def _in_goal(self) -> Float[ndarray, "N 3"]:
-        """The object's centre in the goal's frame."""
+    def _Ts_goal_object(self) -> Float[ndarray, "N 4 4"]:
         goal = self.sheet.goal
         turn = rotation_from_rotvec(np.array([0.0, 0.0, goal.yaw_rad]))
-        return (self._Ts_base_object[:, :3, 3] - [goal.x_m, goal.y_m, self._table_z_m]) @ turn
+        T_base_goal = Pose.from_parts("base", "goal", turn, (goal.x_m, goal.y_m, self._table_z_m))
+        return T_base_goal.inverse().matrix @ self._Ts_base_object
 
     def _success(self) -> Bool[ndarray, " N"]:
-        return delivered(self._in_goal(), self._speed_m_s, self._tool_away_m(), self.outcome)
-
-    def _tool_away_m(self) -> Float[ndarray, " N"]:
-        away = self._state.Ts_base_tool[:, :3, 3] - self._Ts_base_object[:, :3, 3]
-        return np.linalg.norm(away, axis=1)
+        return delivered(self._Ts_goal_object(), self._speed_m_s, self._state.touching, self.outcome)
 
     def _progress(self) -> Float[ndarray, " N"]:
-        away_m = np.linalg.norm(self._in_goal()[:, :2], axis=1)
-        return np.where(self._success(), 1.0, np.clip(1 - away_m / self.outcome.far_m, 0.0, 0.99))
-
-
-def delivered(
-    in_goal_m: Float[ndarray, "N 3"],
-    speed_m_s: Float[ndarray, "N 3"],
-    tool_away_m: Float[ndarray, " N"],
-    outcome: Outcome,
-) -> Bool[ndarray, " N"]:
-    """In the goal's box, at rest, and let go of."""
-    over = np.abs(in_goal_m[:, :2]).max(axis=1) <= outcome.half_m
-    low = in_goal_m[:, 2] <= outcome.height_m
-    still = np.abs(speed_m_s).max(axis=1) < outcome.still_m_s
-    return over & low & still & (tool_away_m >= outcome.released_m)
+        away_m = np.linalg.norm(self._Ts_goal_object()[:, :2, 3], axis=1)
+        return np.where(self._success(), 1.0, np.clip(1 - away_m / FAR_M, 0.0, 0.99))

@@ -2,7 +2,8 @@
 
 Object-centric, as TwinRL's generator (b) (arXiv 2602.09023): translations are moved so that both ends of a segment
 meet their new poses, rotations by slerp. Near the object, and near the goal, the path moves rigidly with it: only the
-way between is bent. Segments: home → grip (end moves with the object), grip → release (start moves with the object).
+way between is bent. Segments: home → first grip (its end moves with the object), all tries until the last grip (all of
+it moves with the object), last grip → release (its start moves with the object).
 """
 
 from __future__ import annotations
@@ -34,8 +35,10 @@ class ToolPath:
     gripper_open: Float[ndarray, " T"]
     T_base_object: Pose
     """At the start."""
+    first_grip: int
+    """The step at which the gripper begins to close for the first time: on the object, or beside it."""
     grip: int
-    """The step at which the gripper begins to close on the object."""
+    """The step at which it begins to close for the last time: on the object."""
     release: int
     """The step at which it begins to open; T where it never does."""
 
@@ -46,25 +49,29 @@ class ToolPath:
 def tool_path(actions: Float[ndarray, "T D"], T_base_object: Pose, kinematics: Kinematics) -> ToolPath:
     """From joint targets with the gripper's opening last. Raises `BadInput` where the gripper never closes."""
     opening = actions[:, -1].astype(np.float64)
-    grip, release = grip_and_release(opening)
+    first_grip, grip, release = grips_and_release(opening)
     poses = tuple(kinematics.T_base_tip(row[:-1].astype(np.float64)) for row in actions)
-    return ToolPath(poses, opening, T_base_object, grip, release)
+    return ToolPath(poses, opening, T_base_object, first_grip, grip, release)
 
 
-def grip_and_release(opening: Float[ndarray, " T"]) -> tuple[int, int]:
-    """The first step of the fall to the smallest opening, and of the rise after it."""
-    closed = opening <= opening.min() + CLOSING
+def grips_and_release(opening: Float[ndarray, " T"]) -> tuple[int, int, int]:
+    """The first steps of the first and of the last fall to the smallest opening, and of the rise after that one."""
     if opening.max() - opening.min() < 2 * CLOSING:
-        raise BadInput("the gripper never closes in this demonstration", "warping needs one grip and one release")
-    first = int(np.argmax(closed))
-    falling = np.flatnonzero(np.diff(opening[: first + 1]) >= -1e-3)
-    grip = int(falling[-1]) + 1 if len(falling) else 0
-    opened = np.flatnonzero(~closed[first:])
+        raise BadInput("the gripper never closes in this demonstration", "warping needs a grip and a release")
+    closed = opening <= opening.min() + CLOSING
+    begins = np.flatnonzero(np.diff(closed.astype(int), prepend=0) == 1)
+    grips = [_begin_of_fall(opening, int(step)) for step in (begins[0], begins[-1])]
+    opened = np.flatnonzero(~closed[begins[-1] :])
     if len(opened) == 0:
-        return grip, len(opening)
-    again = first + int(opened[0])
-    rising = np.flatnonzero(np.diff(opening[first : again + 1]) <= 1e-3)
-    return grip, first + (int(rising[-1]) + 1 if len(rising) else 0)
+        return grips[0], grips[1], len(opening)
+    again = int(begins[-1] + opened[0])
+    rising = np.flatnonzero(np.diff(opening[begins[-1] : again + 1]) <= 1e-3)
+    return grips[0], grips[1], int(begins[-1]) + (int(rising[-1]) + 1 if len(rising) else 0)
+
+
+def _begin_of_fall(opening: Float[ndarray, " T"], closed: int) -> int:
+    falling = np.flatnonzero(np.diff(opening[: closed + 1]) >= -1e-3)
+    return int(falling[-1]) + 1 if len(falling) else 0
 
 
 def warp(path: ToolPath, T_base_object: Pose) -> tuple[Pose, ...]:
@@ -74,7 +81,7 @@ def warp(path: ToolPath, T_base_object: Pose) -> tuple[Pose, ...]:
     release = min(path.release, len(path) - 1)
     for step in range(len(path)):
         if step <= path.grip:
-            share = _ramp(way[step], 0.0, max(way[path.grip] - RIGID_M, 1e-9))
+            share = _ramp(way[step], 0.0, max(way[path.first_grip] - RIGID_M, 1e-9))
         else:
             leaves = way[path.grip] + RIGID_M
             share = 1 - _ramp(way[step], leaves, max(way[release] - RIGID_M, leaves))

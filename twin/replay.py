@@ -41,11 +41,14 @@ class Commands:
 
     @classmethod
     def of(cls, episode: StoredEpisode, joints: tuple[str, ...]) -> Commands:
-        """Raises `BadInput` for an episode of another arm, or one that is empty."""
+        """Of what was measured beside the joints (an object's pose, say) nothing is read.
+
+        Raises `BadInput` for an episode of another arm, or one that is empty.
+        """
         manifest = episode.manifest
         wanted = (*joints, GRIPPER)
         where = f"episode {episode.number}"
-        if len(manifest.action_names) != len(wanted) or set(manifest.joint_names) != set(manifest.action_names):
+        if set(manifest.action_names) != set(wanted):
             raise BadInput(
                 f"{where} has the actions {', '.join(manifest.action_names)}; the twin's are {', '.join(wanted)}",
                 "give the bundle of the same arm",

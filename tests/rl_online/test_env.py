@@ -5,10 +5,11 @@ import pytest
 
 from hardware.bench.tasks.start import TaskStart
 from hardware.errors import BadInput
+from hardware.spatial import rotation_from_rotvec
 from rl_online.env import ChunkEnv, gone
+from rl_online.outcome import OUTCOMES, Outcome, delivered
 from rl_online.presets import Rewards
 from rl_online.rollout import Rollout, run_episodes
-from rl_online.twin_world import Outcome, delivered
 from rl_online.world import World, pose_of, pose_values
 from tests.rl_online.slider import SliderWorld, interface
 from vla.policy import ObservationBatch
@@ -116,12 +117,29 @@ def test_a_pose_survives_its_columns():
     assert np.allclose(pose_of(columns, "b").matrix, matrix[0])
 
 
-def test_a_twins_object_is_delivered_when_it_lies_in_the_box_still_and_released():
-    outcome = Outcome(half_m=0.03, height_m=0.03, still_m_s=0.02, released_m=0.04)
-    inside = np.array([[0.01, 0.0, 0.02]])
-    still, away = np.zeros((1, 3)), np.array([0.05])
-    assert delivered(inside, still, away, outcome).all()
-    assert not delivered(inside + np.array([0.03, 0, 0]), still, away, outcome).any()
-    assert not delivered(inside + np.array([0, 0, 0.05]), still, away, outcome).any()
-    assert not delivered(inside, still + 0.1, away, outcome).any()
-    assert not delivered(inside, still, away - 0.02, outcome).any()
+def test_a_twins_object_is_delivered_when_it_lies_in_the_box_still_and_let_go():
+    outcome = Outcome(half_m=0.03, height_m=0.03, still_m_s=0.02, let_go=True)
+    inside = np.eye(4)[None].copy()
+    inside[0, :3, 3] = (0.01, 0.0, 0.02)
+    still, free = np.zeros((1, 3)), np.zeros(1, bool)
+    assert delivered(inside, still, free, outcome).all()
+    assert not delivered(moved(inside, 0.03, 0.0), still, free, outcome).any()
+    assert not delivered(moved(inside, 0.0, 0.05), still, free, outcome).any()
+    assert not delivered(inside, still + 0.1, free, outcome).any()
+    assert not delivered(inside, still, ~free, outcome).any()
+
+
+def test_a_peg_that_leans_is_not_in_its_socket_and_one_that_is_held_is():
+    outcome = OUTCOMES["peg_insertion"]
+    upright, leaning = np.eye(4)[None].copy(), np.eye(4)[None].copy()
+    leaning[0, :3, :3] = rotation_from_rotvec(np.array([0.2, 0.0, 0.0]))  # more than 0.15 rad
+    upright[0, 2, 3] = leaning[0, 2, 3] = 0.036
+    still, held = np.zeros((1, 3)), np.ones(1, bool)
+    assert delivered(upright, still, held, outcome).all()
+    assert not delivered(leaning, still, held, outcome).any()
+
+
+def moved(Ts_goal_object: np.ndarray, x_m: float, z_m: float) -> np.ndarray:
+    there = Ts_goal_object.copy()
+    there[:, :3, 3] += (x_m, 0.0, z_m)
+    return there

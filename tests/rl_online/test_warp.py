@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hardware.errors import BadInput
 from hardware.spatial import Pose, rotation_from_rotvec
-from rl_online.warp import RIGID_M, ToolPath, blended, grip_and_release, paced, warp
+from rl_online.warp import RIGID_M, ToolPath, blended, grips_and_release, paced, warp
 
 OPENING = np.array([1.0] * 10 + [0.5, 0.0] + [0.0] * 8 + [0.5, 1.0] + [1.0] * 4)
 
@@ -33,18 +33,23 @@ def path() -> ToolPath:
     ]
     carried = [tip(0.3, 0.0, 0.02 * i) for i in range(5)] + [tip(0.3, 0.04 * i, 0.1) for i in range(1, 6)]
     after = [tip(0.3, 0.2, 0.1)] * (len(OPENING) - 20)
-    grip, release = grip_and_release(OPENING)
-    return ToolPath((*before, *carried, *after), OPENING, block(0.3, 0.0), grip, release)
+    return ToolPath((*before, *carried, *after), OPENING, block(0.3, 0.0), *grips_and_release(OPENING))
 
 
 def test_the_grip_is_where_the_gripper_begins_to_close_and_the_release_where_it_opens():
     # 1.0 for steps 0 … 9, falling at 10, closed from 11 to 19, rising at 20
-    assert grip_and_release(OPENING) == (9, 19)
+    assert grips_and_release(OPENING) == (9, 9, 19)
+
+
+def test_a_try_that_closed_on_nothing_is_the_first_grip_and_not_the_last():
+    # falls at 2, open again from 5 on, falls at 7, rises from 11
+    opening = np.array([1.0, 1.0, 1.0, 0.5, 0.0, 0.5, 1.0, 1.0, 0.5, 0.0, 0.0, 0.0, 0.5, 1.0])
+    assert grips_and_release(opening) == (2, 7, 11)
 
 
 def test_a_demonstration_without_a_grip_is_refused():
     with pytest.raises(BadInput, match="never closes"):
-        grip_and_release(np.ones(20))
+        grips_and_release(np.ones(20))
 
 
 def test_the_same_place_gives_the_same_way():
