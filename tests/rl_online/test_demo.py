@@ -1,28 +1,48 @@
 """The whole demo is commands that a person could type; a finished stage is not run again, a failed one is named."""
 
+import contextlib
+import functools
 import importlib
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tyro
 
 import tandem
-from rl_online import demo
-from rl_online.demo import Stage, StageDone, StageFailed, WholeDemo, in_words, run, stages
+from hardware.bench import phone, task_scene
+from hardware.bench.truth import ObjectTruth, Truth, as_matrix
+from rl_online import demo, demo_cell
+from rl_online.demo import StageDone, StageFailed, run, wait
+from rl_online.demo_stages import Stage, WholeDemo, stages, told
+from twin.region import Box
 
 EVERY = [words for stage in stages(WholeDemo(output=Path("out"))) for words in stage.commands]
 
 
 @pytest.mark.parametrize("words", EVERY, ids=lambda words: " ".join(words[:3]))
-def test_every_stage_says_flags_that_its_command_knows(words: tuple[str, ...]) -> None:
-    command, flags = tandem.find(list(words))
+def test_every_stage_says_flags_that_its_command_knows(words: tuple[str, ...], tmp_path: Path) -> None:
+    demo_cell.write(tmp_path, truth())
+    here = [str(tmp_path / Path(word).name) if word.endswith(".yaml") else word for word in words]
+    command, flags = tandem.find(here)
     kind = getattr(importlib.import_module(command.module), command.config)
-    tyro.cli(kind, args=flags)
+    flags, defaults = tandem.with_file(flags, kind)
+    tyro.cli(kind, args=flags, default=defaults)
 
 
 def test_each_stage_hands_on_what_the_next_one_reads() -> None:
     said = " ".join(word for words in EVERY for word in words)
-    for made in ("out/demos", "out/wide/store", "out/sft/policy", "out/rft/policy", "out/rl/policy", "out/judge"):
+    for made in (
+        "out/twin",
+        "out/demos",
+        "out/wide/store",
+        "out/sft/policy",
+        "out/rft/policy",
+        "out/rl/policy",
+        "out/judge",
+    ):
         assert made in said
 
 
@@ -33,16 +53,16 @@ def test_a_finished_stage_is_not_run_again_and_a_failed_one_is_named(
 
     def pretend(stage: Stage, logs: Path) -> StageDone:
         ran.append(stage.name)
-        if stage.name == "expand" and len(ran) < 4:
-            raise StageFailed("stage 'expand' ended with 4: no", "read its log")
-        return StageDone(name=stage.name, commands=(), seconds=60.0, found="")
+        if stage.name == "align" and len(ran) < 4:
+            raise StageFailed("stage 'align' ended with 4: no", "read its log")
+        return StageDone(name=stage.name, commands=(), seconds=60.0, cpu_seconds=30.0, found="")
 
     monkeypatch.setattr(demo, "run", pretend)
-    config = WholeDemo(output=tmp_path, until="expand")
-    with pytest.raises(StageFailed, match="'expand' ended"):
+    config = WholeDemo(output=tmp_path, until="align")
+    with pytest.raises(StageFailed, match="'align' ended"):
         demo.demo(config)
     assert demo.demo(config) == 0
-    assert ran == ["twin", "demos", "expand", "expand"]
+    assert ran == ["scan", "twin", "align", "align"]
 
 
 def test_a_command_that_fails_is_told_by_its_last_words(tmp_path: Path) -> None:
@@ -51,7 +71,55 @@ def test_a_command_that_fails_is_told_by_its_last_words(tmp_path: Path) -> None:
         run(wrong, tmp_path)
 
 
+@pytest.mark.parametrize(("code", "may_fail", "ends"), [(3, True, False), (3, False, True), (4, True, True)])
+def test_only_a_gate_that_may_fail_lets_the_loop_go_on(
+    tmp_path: Path, code: int, may_fail: bool, ends: bool
+) -> None:
+    stage, log = Stage("gated", "nothing", (), gate_may_fail=may_fail), tmp_path / "log"
+    log.write_text("the hole is too deep\n  → another scan\n")
+    with subprocess.Popen([sys.executable, "-c", f"raise SystemExit({code})"]) as process:
+        expected = pytest.raises(StageFailed, match=f"with {code}: the hole is too deep")
+        with expected if ends else contextlib.nullcontext():
+            wait(stage, [(process, log)])
+
+
 def test_a_stage_says_its_figures(tmp_path: Path) -> None:
+    [expanded] = [stage for stage in stages(WholeDemo(output=tmp_path)) if stage.name == "expand"]
+    assert told(expanded) == ""
     (tmp_path / "expand.json").write_text('{"kept": 7, "tried": 9}')
-    assert in_words(tmp_path / "expand.json") == "7 of 9 kept"
-    assert in_words(None) == ""
+    assert told(expanded) == "7 of 9 succeeded and were kept"
+
+
+def test_what_a_person_tells_the_twin_is_near_the_truth() -> None:
+    known = truth()
+    shown = Box.parse(demo_cell.block_box(known))
+    in_board = known.base_board.inverse() @ known.objects[0].pose
+    assert shown.centre_m == pytest.approx(tuple(in_board.translation_m), abs=1e-3)
+    assert shown.holds(in_board.apply(np.array([[0.016, -0.016, 0.016]]))).all()
+    base = np.array([float(number) for number in demo_cell.near(known).split(",")])
+    true = known.base_board.inverse()
+    assert 0.02 < np.linalg.norm(base[:3] - true.translation_m) < 0.03
+
+
+@functools.cache
+def truth() -> Truth:
+    """Of the bench as it is before the task, as a scan of no photos would leave it."""
+    cell = task_scene.build(0, "pick_place")
+    [thing] = [prop for prop in cell.props if prop.name == "block"]
+    block = ObjectTruth(
+        name="block",
+        T_base_obj=as_matrix(cell.T_base_objects["block"]),
+        size_m=thing.size_m,
+        mass_kg=0.1,
+        friction=0.4,
+    )
+    return Truth(
+        seed=0,
+        camera=phone.phone_camera(320, 240),
+        photos=(),
+        board=cell.board,
+        T_base_board=as_matrix(cell.T_base_board),
+        objects=(block,),
+        landmarks={name: as_matrix(pose) for name, pose in cell.landmarks.items()},
+        q_rad={"elbow_flex": 0.5},
+    )
