@@ -2,10 +2,10 @@
 
     .venv/bin/python benchmarks/twinrl.py OUT [--quick] [--stages sft map deadlock robot] [--json FILE] [--figure FILE]
 
-The bench's plant stands in for the robot; the twin is made by ruler (sizes, the arm model's own servos and materials
-from a table), so its physics differs from the plant's. The person is the scripted demonstrator. Policies are told the
-block's pose and see no pictures: what is compared is data, resets and learning, not vision. Every piece that is
-finished lies in OUT and is not done again: stop and go on at will. Stages:
+The bench's plant stands in for the robot; the twin is made by ruler (sizes, materials from a table) and its servos are
+identified from the demonstrations, so its masses and friction differ from the plant's. The person is the scripted
+demonstrator. Policies are told the block's pose and see no pictures: what is compared is data, resets and learning, not
+vision. Every piece that is finished lies in OUT and is not done again: stop and go on at will. Stages:
   sft       twin demonstrations in ID and OOD against success on the plant, beside the paper's table
   map       the twin's failure map against the plant's: r and MMRV over cells of the start grid
   deadlock  RL in OOD alone from the policy of ID demonstrations: does it ever find a success?

@@ -29,6 +29,8 @@ from rl_online.presets import Rewards
 from rl_online.regions import PartName
 from rl_online.resets import ResetPlan
 from rl_online.rollout import run_episodes
+from twin import identify, servos
+from twin.identify import IdentifyServos
 from twin.object_asset import SCENE_XML
 from vla.backbone import Architecture
 from vla.intervals import wilson
@@ -104,10 +106,12 @@ class Bench:
         return folder
 
     def twin(self) -> Path:
-        """Table, tray and block by ruler, the arm model's own servos: not the plant's physics."""
+        """Table, tray and block by ruler, materials from a table, servos identified from the demonstrations."""
         bundle = self.out / "twin"
         if not (bundle / SCENE_XML).is_file():
             write_twin(bundle)
+        if servos.find(bundle) is None:
+            identify.identify(IdentifyServos(bundle=bundle, episodes=self.real()))
         return bundle
 
     def twin_demos(self, part: PartName, batch: int) -> Path:
