@@ -1,7 +1,8 @@
 """The chunk actor–critic: batches of cached contexts in, better heads out.
 
-Actor: the policy's consistency head, L_π = β L_IL + η L_Q with L_Q = −E Q(s, π(s)). Critics: TD on the chunk target,
-with the Cal-QL term while offline. The backbone is frozen, so contexts stay valid and an update costs milliseconds.
+Actor: the policy's consistency head, L_π = β L_IL + η L_Q with L_Q = −E Q(s, π(s)) / E |Q|. Critics: TD on the chunk
+target, with the Cal-QL term while offline. The backbone is frozen, so contexts stay valid and an update costs
+milliseconds.
 """
 
 from __future__ import annotations
@@ -28,7 +29,6 @@ from rl_online.critic import ChunkCritic, calibrated_gap, follow, target, td_los
 from rl_online.presets import ActorWeights, Algorithm
 from rl_online.replay import Transitions
 from rl_online.returns import of_chunks
-from vla.consistency_head import SCALES
 from vla.tandem_vla import TandemVLA
 from vla.training_state import moments, part, prefixed, restore_moments
 
@@ -141,13 +141,16 @@ class Agent:
         return losses
 
     def actor_losses(self, rows: Rows, noise: torch.Generator) -> dict[str, Float[Tensor, ""]]:
-        """`imitation` (L_IL, over the chunks that are worth it) and `value` (L_Q, over all states)."""
-        scales = torch.randint(0, SCALES, (len(rows.actions),), generator=noise).to(self.device)
-        drawn = torch.randn(rows.actions.shape, generator=noise).to(self.device)
+        """`imitation` (L_IL, over the chunks that are worth it) and `value` (L_Q, over all states).
+
+        L_IL is drawn as in supervised training: half of it at the noise from which the policy acts, for there L_Q
+        pulls. L_Q is in units of the values' own size (TD3+BC, arXiv 2106.06860), so that η does not hang on rewards.
+        """
+        scales, drawn = (each.to(self.device) for each in self.head.draw(len(rows.actions), noise))
         each = self.head.loss(rows.context, rows.actions, rows.padded, scales, drawn)
         imitation = (each * rows.worth).sum() / rows.worth.sum().clamp(min=1)
-        value = -self.critic(rows.seen, self._draw(rows.context, noise)).mean()
-        return {"imitation": imitation, "value": value}
+        values = self.critic(rows.seen, self._draw(rows.context, noise))
+        return {"imitation": imitation, "value": -values.mean() / values.detach().abs().mean().clamp(min=1e-3)}
 
     def _update_critic(self, rows: Rows, stage: Stage, noise: torch.Generator) -> dict[str, float]:
         losses = self.critic_losses(rows, stage, noise)

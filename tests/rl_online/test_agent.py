@@ -65,10 +65,32 @@ def test_the_actor_climbs_the_critic(monkeypatch: pytest.MonkeyPatch):
     made = agent(QUICK.but(online=ActorWeights(imitation=0.0, value=1.0)))
     monkeypatch.setattr(made.critic, "forward", lambda seen, chunk: chunk[:, 0, :1].T)
     batch, noise = made.rows(rows(16, made)), torch.Generator().manual_seed(0)
-    before = float(made.actor_losses(batch, noise)["value"].detach())
+
+    def height() -> float:
+        return float(made._draw(batch.context, torch.Generator().manual_seed(1)).detach()[:, 0, 0].mean())
+
+    before = height()
     for _ in range(20):
         made._update_actor(batch, made.weights_of("online"), noise)
-    assert float(made.actor_losses(batch, noise)["value"].detach()) < before - 0.05
+    assert height() > before + 0.05
+
+
+def test_the_pull_of_the_critic_does_not_hang_on_the_size_of_rewards(monkeypatch: pytest.MonkeyPatch):
+    made, losses = agent(), []
+    batch = made.rows(rows(8, made))
+    for size in (1.0, 50.0):
+        monkeypatch.setattr(made.critic, "forward", lambda seen, chunk, size=size: size * (chunk[:, 0, :1].T + 0.3))
+        losses.append(float(made.actor_losses(batch, torch.Generator().manual_seed(0))["value"].detach()))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_imitation_is_drawn_as_in_supervised_training():
+    made = agent()
+    batch = made.rows(rows(8, made, success=np.ones(8, np.int64)))
+    scales, drawn = made.head.draw(8, torch.Generator().manual_seed(5))
+    expected = made.head.loss(batch.context, batch.actions, batch.padded, scales, drawn).mean()
+    found = made.actor_losses(batch, torch.Generator().manual_seed(5))["imitation"]
+    assert float(found.detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
 
 
 def test_a_stopped_agent_goes_on_exactly(tmp_path: Path):
