@@ -4,7 +4,8 @@ On `websockets` alone, which is a dependency anyway: it serves both sockets and 
 bounds messages, so that no web framework is needed.
 
 `/state`: a pulse 25 times a second out (JSON), what a person does in (`hardware.page.wire`). `/pictures`: JPEGs out
-(`pictures.HEADER`), acknowledgements in. A page that does not keep up misses pulses and pictures, and nobody else does.
+(`pictures.HEADER`), acknowledgements in. `/scene`: the 3D scene out, nothing in. A page that does not keep up misses
+pulses and pictures, and nobody else does.
 """
 
 from __future__ import annotations
@@ -25,11 +26,13 @@ from websockets.http11 import Request, Response
 
 from hardware.errors import BadInput, TandemError
 from hardware.loopback import is_loopback
-from hardware.page import wire
+from hardware.page import scene_frame, scene_window, wire
 from hardware.page.admission import Admission, token
 from hardware.page.config import ServePage
 from hardware.page.desk import Desk, Visitor
 from hardware.page.pictures import Flow, Pictures
+from hardware.page.scene_process import SceneProcess
+from hardware.page.scene_window import SceneWindow
 from hardware.page.shown_folders import PRIVATE, Folders, ShownFolders
 from hardware.page.twin_folder import REPORT
 
@@ -43,12 +46,12 @@ TYPES = {
     ".svg": "image/svg+xml",
 }
 HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob:; frame-ancestors 'none'; base-uri 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-cache",
 }
+PAGE_POLICY = "default-src 'self'; img-src 'self' blob:; frame-ancestors 'none'; base-uri 'none'"
 REPORT_POLICY = "sandbox allow-scripts; default-src 'none'; img-src data:; " + "; ".join(
     f"{kind}-src 'unsafe-inline'" for kind in ("style", "script")
 )
@@ -62,14 +65,27 @@ POLICY_VIOLATION = 1008
 
 
 class PageServer:
-    """Starts when made and raises `BadInput` when it cannot; `close` ends it."""
+    """Starts when made and raises `BadInput` when it cannot; `close` ends it. `scene`: what draws the 3D scene."""
 
-    def __init__(self, desk: Desk, config: ServePage, unix_offset_ns: int, folders: Folders | None = None) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        config: ServePage,
+        unix_offset_ns: int,
+        folders: Folders | None = None,
+        scene: tuple[str, ...] = (),
+    ) -> None:
         self.config = config
         self.pictures = Pictures(tuple(desk.cell.cameras), unix_offset_ns, self._pictures_changed)
         self.address = ""
         self._desk = desk
         self._shown = ShownFolders(folders or Folders())
+        self._jpegs = scene_frame.NewJpegs(self.pictures)
+        self._scene = SceneProcess(scene, self._scene_frame)
+        self._window = SceneWindow(self._scene) if scene and scene_window.client() is not None else None
+        self._sockets = {"/state": self._listen, "/pictures": self._show}
+        if self._window is not None:
+            self._sockets[scene_window.SOCKET] = self._window.show
         self._admission = Admission(config.host, token(config.host, config.token_file))
         self._files = {f"/{file.name}": (TYPES[file.suffix], file.read_bytes()) for file in STATIC.iterdir()}
         self._files["/"] = self._files["/index.html"]
@@ -115,6 +131,7 @@ class PageServer:
             ping_timeout=10,
             close_timeout=1,
             process_request=self._admit,
+            select_subprotocol=scene_window.chosen,
             server_header=None,
             logger=logging.getLogger("websockets.page"),
         )
@@ -125,26 +142,32 @@ class PageServer:
             self._started.set()
             await self._closing.wait()
             beating.cancel()
+            await self._scene.close()
 
     # Requests
 
     async def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
         """A file, a refusal, or None: a socket is opened."""
         path, _, query = request.path.partition("?")
-        is_socket = path in ("/state", "/pictures")
-        headers, is_private = request.headers, is_socket or path.startswith(PRIVATE)
-        refusal = self._admission.refusal(headers.get("Host", ""), headers.get("Origin"), query, is_private)
+        is_socket, is_scene = path in self._sockets, path == scene_window.SOCKET
+        host, origin = request.headers.get("Host", ""), request.headers.get("Origin")
+        is_private = (is_socket and not is_scene) or path.startswith(PRIVATE)
+        refusal = self._admission.refusal(host, origin, query, is_private)
+        if is_scene and self._window is not None:
+            refusal = refusal or self._window.refusal(origin, query, host)
         if refusal is not None:
             return connection.respond(http.HTTPStatus.FORBIDDEN, refusal + "\n")
         if not is_socket:
             if not is_private:
-                return self._file(connection, path)
+                return self._file(connection, path, host)
             return await asyncio.to_thread(self._private, connection, path)
         if sum(open_path == path for open_path in self._pages.values()) >= self.config.most_viewers:
             return connection.respond(http.HTTPStatus.SERVICE_UNAVAILABLE, "too many viewers\n")
         return None
 
-    def _file(self, connection: ServerConnection, path: str) -> Response:
+    def _file(self, connection: ServerConnection, path: str, host: str) -> Response:
+        if path == scene_window.CLIENT and self._window is not None:
+            return _found(TYPES[".html"], scene_window.client() or b"", scene_window.policy(host))
         if path not in self._files:
             return connection.respond(http.HTTPStatus.NOT_FOUND, "there is no such page\n")
         return _found(*self._files[path])
@@ -168,7 +191,7 @@ class PageServer:
             return
         self._pages[connection] = path
         try:
-            await (self._listen(connection) if path == "/state" else self._show(connection))
+            await self._sockets[path](connection)
         except ConnectionClosed:
             pass
         finally:
@@ -177,7 +200,7 @@ class PageServer:
     async def _listen(self, connection: ServerConnection) -> None:
         visitor = self._desk.enter()
         try:
-            await connection.send(json.dumps(self._desk.hello(visitor) | self._shown.hello()))
+            await connection.send(json.dumps(self._desk.hello(visitor) | self._shown.hello() | self._scene_hello()))
             window_s, heard = time.monotonic(), 0
             async for text in connection:
                 now_s = time.monotonic()
@@ -192,6 +215,12 @@ class PageServer:
                     return
         finally:
             self._desk.leave(visitor)
+
+    def _scene_hello(self) -> dict[str, object]:
+        return {"scene": None if self._window is None else self._window.key}
+
+    def _scene_frame(self) -> scene_frame.SceneFrame:
+        return scene_frame.frame(self._desk, time.monotonic_ns(), self._jpegs.take())
 
     async def _heard(self, visitor: Visitor, said: wire.Message) -> None:
         """What is about folders is done here, by who has the controls; the rest is the desk's."""
@@ -214,6 +243,7 @@ class PageServer:
                 pulse = self._desk.pulse()
                 if self._shown.export is not None:
                     pulse["export"] = self._shown.export.shown()
+                pulse["scene"] = {"state": self._scene.state, "words": self._scene.words}
                 text = json.dumps(pulse)
                 broadcast([one for one in viewers if one.transport.get_write_buffer_size() < WAITING_BYTES], text)
             except Exception:
@@ -268,8 +298,8 @@ class PageServer:
             changed.set()
 
 
-def _found(kind: str, body: bytes) -> Response:
-    policy = {"Content-Security-Policy": REPORT_POLICY} if kind == REPORT else {}
+def _found(kind: str, body: bytes, policy: str = "") -> Response:
+    policy = REPORT_POLICY if kind == REPORT else policy or PAGE_POLICY
     length = {"Content-Length": str(len(body)), "Connection": "close"}
-    headers = Headers(HEADERS | policy | {"Content-Type": kind} | length)
+    headers = Headers(HEADERS | {"Content-Security-Policy": policy, "Content-Type": kind} | length)
     return Response(200, "OK", headers, body)

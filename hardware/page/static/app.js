@@ -2,24 +2,27 @@
 
 import { Drive, isTyping, keyName } from "./drive.js";
 import { StateLink, withToken } from "./link.js";
-import { Pictures } from "./pictures.js";
+import { Pictures, arrange } from "./pictures.js";
+import { Scene } from "./scene.js";
 import { Shelf } from "./shelf.js";
 import { Shown } from "./shown.js";
 
 const drive = new Drive();
 const link = new StateLink(() => drive.held(), () => drive.letGo());
 const pictures = new Pictures(document.getElementById("cameras"));
+const scene = new Scene(document.getElementById("scene"));
 const shown = new Shown(link);
 const shelf = new Shelf(link);
 const at = (id) => document.getElementById(id);
 drive.changed = () => link.beat();
-window.tandem = { link, drive, pictures, shown }; // for the browser's console, and for tests
+window.tandem = { link, drive, pictures, scene, shown }; // for the browser's console, and for tests
 
 link.addEventListener("hello", ({ detail: hello }) => {
   drive.joints = hello.joints;
   drive.hasGripper = hello.has_gripper;
   drive.mode = hello.modes[0];
   pictures.show(hello.cameras);
+  scene.hello(hello.scene);
   shown.hello(hello);
   makeModes(hello.modes);
   makePads();
@@ -31,16 +34,19 @@ link.addEventListener("hello", ({ detail: hello }) => {
     at("cameras").append(at("failure-map"));
     at("failure-map").querySelector("img").src = withToken("/failure_map.png");
   }
+  arrange(at("cameras"));
 });
 link.addEventListener("pulse", ({ detail: pulse }) => {
   shown.pulse(pulse);
   pictures.ghost(pulse.ghost, pulse.left);
+  scene.pulse(pulse.scene);
   shelf.exported(pulse.export, shown.holds);
   shelf.stage(pulse.episode.stage);
   drive.enabled = shown.mayDrive;
 });
 link.addEventListener("lost", ({ detail: reason }) => {
   drive.enabled = false;
+  scene.lost();
   shown.lost(reason);
 });
 

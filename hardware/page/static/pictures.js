@@ -15,9 +15,11 @@ export class Pictures {
 
   show(cameras) {
     if (cameras.join() === this.views.map((view) => view.name).join()) return;
-    this.views = cameras.map((name) => makeView(name, (view) => this.root.prepend(view.figure)));
-    this.root.replaceChildren(...this.views.map((view) => view.figure));
-    if (!cameras.length) this.root.innerHTML = '<figure><p class="none">This cell has no camera.</p></figure>';
+    for (const view of this.views) view.figure.remove();
+    this.views = cameras.map((name) => makeView(name));
+    this.root.prepend(...this.views.map((view) => view.figure));
+    if (!cameras.length) this.root.insertAdjacentHTML("afterbegin", '<figure><p class="none">This cell has no camera.</p></figure>');
+    enlarge(this.root.firstElementChild);
     if (!this.socket) this.open();
   }
 
@@ -121,7 +123,19 @@ function drawArrow(context, [x, y], [toX, toY]) {
   }
 }
 
-function makeView(name, enlarge) {
+/** One figure is large, the others stand beside it. None is moved in the document: a frame would load anew. */
+export function enlarge(figure) {
+  for (const one of figure.parentElement.children) one.toggleAttribute("data-main", one === figure);
+  arrange(figure.parentElement);
+}
+
+/** To be called where a figure has come or gone. */
+export function arrange(root) {
+  const shown = [...root.children].filter((one) => !one.hidden);
+  root.style.setProperty("--beside", Math.max(1, shown.length - 1));
+}
+
+function makeView(name) {
   const figure = document.createElement("figure");
   const canvas = document.createElement("canvas");
   canvas.hidden = true;
@@ -142,6 +156,6 @@ function makeView(name, enlarge) {
   swap.setAttribute("aria-label", `Enlarge ${name}`);
   figure.append(canvas, twin, over, empty, caption, swap);
   const view = { name, figure, canvas, over, twin, caption, empty, drawn: 0, count: 0, counted: 0 };
-  swap.addEventListener("click", () => enlarge(view));
+  swap.addEventListener("click", () => enlarge(figure));
   return view;
 }

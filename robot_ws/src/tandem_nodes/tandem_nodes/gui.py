@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from geometry_msgs.msg import PoseStamped
 from rclpy.node import Node
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Bool, Float32, String
+from trajectory_msgs.msg import JointTrajectory
 
 from hardware import config
 from hardware.page import arms
@@ -20,8 +22,19 @@ from hardware.page.ghost import Guide
 from hardware.page.guidance import Guidance
 from hardware.page.resets import ResetLog
 from hardware.page.server import PageServer
-from tandem_nodes import announcements, diagnostics, images, joints, object_poses, parameters, process, qos, stamps
-from tandem_nodes.page_parameters import SCORE, folders, served
+from tandem_nodes import (
+    announcements,
+    chunks,
+    diagnostics,
+    images,
+    joints,
+    object_poses,
+    parameters,
+    process,
+    qos,
+    stamps,
+)
+from tandem_nodes.page_parameters import SCORE, folders, scene, served
 from tandem_nodes.page_robot import PageRobot
 
 
@@ -44,7 +57,9 @@ class GuiNode(Node):
             follows=bool(parameters.number(self, "follows", "1: the page holds the dead-man of a leader arm.", 0)),
             guidance=Guidance(config.read(Guide, Path(guide)) if guide else None, ResetLog(run)),
         )
-        self._server = PageServer(self._desk, served(self), stamps.offset_ns(), folders(self, guide))
+        shown = folders(self, guide)
+        self._server = PageServer(self._desk, served(self), stamps.offset_ns(), shown, scene(self, shown))
+        self.create_subscription(JointTrajectory, "action_chunk", self._chunk, qos.NEWEST)
         self.create_subscription(JointState, "joint_states", self._joints, qos.NEWEST)
         self.create_subscription(JointState, "joint_command_sent", self._sent, qos.NEWEST)
         self.create_subscription(String, "control_source", self._source, qos.LATCHED)
@@ -59,6 +74,10 @@ class GuiNode(Node):
 
     def close(self) -> None:
         self._server.close()
+
+    def _chunk(self, message: JointTrajectory) -> None:
+        with suppress(ValueError):  # the executor says what is wrong with it
+            self._desk.preview.add(chunks.from_message(message))
 
     def _found(self, message: PoseStamped) -> None:
         self._desk.guidance.found = object_poses.from_message(message)

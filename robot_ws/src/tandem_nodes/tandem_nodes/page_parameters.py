@@ -1,7 +1,8 @@
-"""The page's own parameters: where it is served, and which folders it shows."""
+"""The page's own parameters: where it is served, which folders it shows, and what draws its 3D scene."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from rclpy.node import Node
@@ -32,3 +33,11 @@ def folders(node: Node, guide: str) -> Folders:
         failure_map=Path(failure_map) if failure_map else None,
         twin=Path(twin) if twin else None,
     )
+
+
+def scene(node: Node, shown: Folders) -> tuple[str, ...]:
+    """How the process that draws it is started; after the cell has been read."""
+    words = [sys.executable, "-m", "tandem_nodes.page_scene", str(node.get_parameter("cell").value)]
+    for flag, path in (("--guide", shown.guide), ("--twin", shown.twin)):
+        words += [flag, str(path)] if path is not None else []
+    return tuple(words)
