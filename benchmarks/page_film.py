@@ -1,8 +1,9 @@
-"""Pictures and a half-minute GIF of the page: `python benchmarks/page_film.py FOLDER`.
+"""Pictures and a half-minute GIF of the page: `python benchmarks/page_film.py FOLDER [--twin TWIN]`.
 
-A bench cell with the scripted policy: a person puts the block on its ghost (the plant moves it for them), starts an
-episode, takes over, moves the tool, goes back, gives back and marks success. Writes page.gif, light.png, dark.png and
-tablet.png.
+A bench cell with the scripted policy: a person jogs the tool, puts the block on its ghost (the plant moves it for
+them), starts an episode, takes over, goes back, gives back and marks success, and looks at it in 3D; then the twin's
+page, where there is one. Writes page.gif, light.png, dark.png, tablet.png and scene.png. A browser that is slow to
+draw the 3D scene (by the processor) is waited for between the scenes: each plays at its own pace.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ from hardware.config import read
 from hardware.page.ghost import Guide
 
 FRAME_S = 0.25
-GIF_WIDTH_PX = 760
+GIF_WIDTH_PX, COLOURS = 720, 96
+CUT_S = 0.4
+"""How long the last frame before a cut is shown."""
 
 
 class Film:
@@ -35,6 +38,20 @@ class Film:
         self.page = page
         self.frames: list[Image.Image] = []
         self.taken_s: list[float] = []
+        self.cuts: set[int] = set()
+
+    @property
+    def lasted_s(self) -> float:
+        return sum(self.lasting_ms()) / 1e3
+
+    def cut(self) -> None:
+        """What is waited for now is not in the film."""
+        self.cuts.add(len(self.frames) - 1)
+
+    def lasting_ms(self) -> list[int]:
+        """Of each frame."""
+        gaps_s = [later - sooner for sooner, later in itertools.pairwise(self.taken_s)] + [2.0]
+        return [round(1e3 * (CUT_S if number in self.cuts else gap)) for number, gap in enumerate(gaps_s)]
 
     def run(self, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -52,59 +69,97 @@ class Film:
         self.page.keyboard.up(key)
 
     def save(self, file: Path) -> None:
-        palette = [frame.quantize(128, dither=Image.Dither.NONE) for frame in self.frames]
+        palette = [frame.quantize(COLOURS, dither=Image.Dither.NONE) for frame in self.frames]
         first, *others = palette
-        lasted_ms = [round(1e3 * (later - sooner)) for sooner, later in itertools.pairwise(self.taken_s)] + [2000]
-        first.save(file, save_all=True, append_images=others, duration=lasted_ms, loop=0, optimize=True)
+        first.save(file, save_all=True, append_images=others, duration=self.lasting_ms(), loop=0, optimize=True)
 
 
 def main() -> int:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("folder", type=Path)
-    folder = arguments.parse_args().folder
+    arguments.add_argument(
+        "--twin", type=Path, help="of the bench with seed 0, aligned and rendered into its page/"
+    )
+    given = arguments.parse_args()
+    folder = given.folder
     folder.mkdir(parents=True, exist_ok=True)
+    twin = [] if given.twin is None else ["--twin", str(given.twin.resolve())]
     with (
         tempfile.TemporaryDirectory() as scratch,
-        cell(Path(scratch) / "run", "--record", str(Path(scratch) / "episodes")) as address,
+        cell(Path(scratch) / "run", "--record", str(Path(scratch) / "episodes"), *twin) as address,
         chromium() as browser,
     ):
         run = Path(scratch) / "run"
         film = Film(open_page(browser, address))
-        for _ in scenes(film, PlantLink(load(run / "cell.json").plant_name), read(Guide, run / "reset_guide.json")):
-            print(f"{film.taken_s[-1] - film.taken_s[0]:.0f} s filmed", flush=True)
-        film.save(folder / "page.gif")
         looks(film.page, folder)
-    print(f"{len(film.frames)} frames in {folder / 'page.gif'}")
+        link = PlantLink(load(run / "cell.json").plant_name)
+        for _ in scenes(film, link, read(Guide, run / "reset_guide.json"), folder):
+            print(f"{film.lasted_s:.0f} s filmed", flush=True)
+        if given.twin is not None:
+            twins_page(film)
+        film.save(folder / "page.gif")
+    print(f"{len(film.frames)} frames, {film.lasted_s:.0f} s, in {folder / 'page.gif'}")
     return 0
 
 
-def scenes(film: Film, link: PlantLink, guide: Guide) -> Iterator[None]:
+def scenes(film: Film, link: PlantLink, guide: Guide, folder: Path) -> Iterator[None]:
     page, start = film.page, guide.starts[0]
-    for share in (1.0, 1.0, 0.6, 0.3):
+    film.hold("w", 0.8)
+    film.hold("r", 0.8)
+    film.cut()
+    for share in (1.0, 0.5):
         link.place(start.but(x_m=start.x_m + 0.04 * share, y_m=start.y_m + 0.05 * share))
         page.wait_for_function("() => tandem.shown.last.left && !tandem.shown.last.left.is_there")
         film.run(1.2)
     link.place(start)
     page.wait_for_function("() => tandem.shown.last.left?.is_there")
-    film.run(2.0)
+    film.run(1.5)
     yield
+    film.cut()
+    page.get_by_role("button", name="Show in 3D").click()
+    page.wait_for_function("() => tandem.scene.state === 'on'", timeout=180_000)
+    time.sleep(20.0)  # meshes and Gaussians are on their way
+    close = page.frame_locator("#scene iframe").get_by_role("button", name="Close")
+    if close.count():
+        close.first.click()  # viser says that WebGL has no GPU here
+    time.sleep(1.0)
+    page.screenshot(path=folder / "scene.png")
     page.keyboard.press("1")
     page.wait_for_function("() => tandem.shown.last.source === 'scripted'")
-    film.run(2.5)
+    film.run(4.0)
     yield
     page.keyboard.press("t")
     film.run(0.8)
-    film.hold("r", 1.6)
-    film.hold("a", 1.2)
-    film.hold("z", 2.0)
+    film.hold("r", 1.2)
+    film.hold("a", 1.0)
+    film.hold("z", 1.6)
+    page.get_by_role("button", name="Enlarge cam_front").click()
     yield
     page.keyboard.press("g")
-    film.run(9.0)
+    film.run(5.0)
     yield
     page.keyboard.press("2")
     page.wait_for_function("() => tandem.shown.last.episode.stage === 'free'")
-    film.run(3.5)
+    film.run(2.0)
     yield
+
+
+def twins_page(film: Film) -> None:
+    """Photo ↔ rendering, and a workspace drawn on the table."""
+    page = film.page
+    film.cut()
+    page.get_by_role("link", name="Twin").click()
+    page.wait_for_function("() => document.querySelector('#photo').naturalWidth > 0")
+    film.run(0.8)
+    for percent in (25, 50, 75, 100, 50, 0):
+        page.locator("#mix").fill(str(percent))
+        film.run(0.4)
+    box = page.locator("#draw").bounding_box()
+    assert box is not None
+    for x, y in ((0.3, 0.5), (0.65, 0.48), (0.75, 0.75), (0.25, 0.78)):
+        page.mouse.click(box["x"] + x * box["width"], box["y"] + y * box["height"])
+        film.run(0.3)
+    film.run(1.0)
 
 
 def looks(page: Page, folder: Path) -> None:
@@ -112,10 +167,11 @@ def looks(page: Page, folder: Path) -> None:
     page.screenshot(path=folder / "light.png")
     page.emulate_media(color_scheme="dark")
     page.screenshot(path=folder / "dark.png")
-    page.set_viewport_size({"width": 1024, "height": 768})
+    page.set_viewport_size({"width": 820, "height": 1180})
     page.emulate_media(color_scheme="light")
     time.sleep(1.0)
     page.screenshot(path=folder / "tablet.png")
+    page.set_viewport_size({"width": 1280, "height": 800})
 
 
 if __name__ == "__main__":

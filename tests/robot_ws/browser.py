@@ -13,6 +13,7 @@ import pytest
 CHROMIUM = next((path for name in ("chromium", "chromium-browser") if (path := shutil.which(name))), None)
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (apt-get install chromium)")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--force-color-profile=srgb"]
+ARGUMENTS += ["--enable-unsafe-swiftshader"]  # WebGL without a GPU, for the 3D scene
 PATIENCE_MS = 60_000
 
 

@@ -1,10 +1,11 @@
 """A person's session at the page: connect, jog, go back, start an episode, take over from the script, give back, judge;
-follow two guided resets; stop.
+follow two guided resets; stop; look at the cell in 3D.
 
 The pictures that it takes are kept in `out/page/`.
 """
 
 import importlib.util
+import io
 import json
 import tempfile
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from hardware import announcement, artefact
 from hardware.bench import reset_guide
@@ -292,3 +294,31 @@ def test_it_looks_right_in_the_dark_and_on_a_tablet(page, name: str, options: di
     )
     assert other.evaluate(nameless) == []
     other.close()
+
+
+def arms_share(frame) -> float:
+    """Of the 3D scene's picture: what is as yellow as an SO-101's plastic."""
+    rgb = np.array(Image.open(io.BytesIO(frame.screenshot())).convert("RGB")).astype(int)
+    red, green, blue = rgb.transpose(2, 0, 1)
+    return float(((red - blue > 80) & (green - blue > 50)).mean())
+
+
+@pytest.mark.timeout(280)
+def test_the_cell_is_shown_in_3d_and_the_keyboard_stays_with_the_page(page) -> None:
+    take_controls(page)
+    page.get_by_role("button", name="Show in 3D").click()
+    page.wait_for_function("() => tandem.scene.state === 'on'", timeout=150_000)
+    frame = page.locator("#scene iframe")
+    for _ in range(60):
+        if arms_share(frame) > 0.01:
+            break
+        time.sleep(1.0)
+    page.screenshot(path=PICTURES / "scene.png")
+    assert arms_share(frame) > 0.01
+    frame.click(position={"x": 200, "y": 200})  # a click into the frame would take the keyboard with it
+    page.wait_for_function("() => document.hasFocus() && document.activeElement.tagName !== 'IFRAME'")
+    page.keyboard.press("Space")
+    page.wait_for_function("() => tandem.shown.last.stopped")
+    page.get_by_role("button", name="Release the stop").click()
+    page.get_by_role("button", name="Close the 3D scene").click()
+    assert not frame.is_visible()
