@@ -10,6 +10,7 @@ import time
 import msgpack
 import numpy as np
 import pytest
+from hostile_servers import HELLO, answering, raw_server, websocket_server
 from websockets.frames import CloseCode
 from websockets.sync.server import serve
 
@@ -18,7 +19,6 @@ from vla import wire
 from vla.client import BadReply, PolicyClient, PolicyFailed, ServerLost, ServerSlow, read_token
 
 GOOD = wire.pack({"actions": np.arange(12.0).reshape(4, 3)})
-HELLO = wire.pack({"who": "a test"})
 LIMIT_S = 0.3
 SLACK_S = 0.5
 """What a loaded machine may add to a deadline."""
@@ -26,63 +26,6 @@ SLACK_S = 0.5
 
 def within(began_s: float, limit_s: float) -> bool:
     return time.monotonic() - began_s < limit_s + SLACK_S
-
-
-@contextlib.contextmanager
-def websocket_server(handler, **options):
-    """A real websocket server in a thread; gives its port."""
-
-    def quietly(connection):
-        with contextlib.suppress(Exception):
-            handler(connection)
-
-    with serve(quietly, "127.0.0.1", 0, **options) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield server.socket.getsockname()[1]
-        finally:
-            server.shutdown()
-            thread.join(5)
-
-
-@contextlib.contextmanager
-def raw_server(handler):
-    """Accepts one TCP connection after another and hands each to `handler(socket)`; closes them at the end."""
-    listening = socket.create_server(("127.0.0.1", 0))
-    opened: list[socket.socket] = []
-
-    def accept():
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = listening.accept()
-                opened.append(connection)
-                with contextlib.suppress(OSError):
-                    handler(connection)
-
-    thread = threading.Thread(target=accept)
-    thread.start()
-    try:
-        yield listening.getsockname()[1]
-    finally:
-        listening.shutdown(socket.SHUT_RDWR)
-        listening.close()
-        for connection in opened:
-            connection.close()
-        thread.join(5)
-
-
-def answering(*answers, hello=HELLO):
-    """A handler that greets, then gives one of the answers to each question."""
-
-    def handler(connection):
-        connection.send(hello)
-        for answer in answers:
-            connection.recv()
-            connection.send(answer)
-        connection.recv()
-
-    return handler
 
 
 def client_of(port: int, **options) -> PolicyClient:

@@ -7,15 +7,13 @@ import time
 import numpy as np
 import pytest
 from fake_feetech_bus import CELSIUS, GOAL, HIGH, LOW, OFFSET, PHASE, STATUS, TORQUE, FakeFeetechBus
-from hypothesis import given
-from hypothesis import strategies as st
 from lerobot.robots.so_follower import SO101Follower, SO101FollowerConfig
 
 from hardware import cell as cells
 from hardware import devices
 from hardware.arms import servo_bus, so101
-from hardware.arms.servo_bus import JOINTS, SERVOS, _signed
-from hardware.arms.so101 import RAD_PER_TICK, Scale
+from hardware.arms.servo_bus import JOINTS, SERVOS
+from hardware.arms.so101 import RAD_PER_TICK
 from hardware.errors import BadInput
 from hardware.ports import TIMEOUT_S, Arm, DeviceLost, Gripper
 
@@ -385,34 +383,3 @@ def test_after_an_answer_that_came_too_late_readings_are_not_one_behind_for_ever
     changed_ns = time.monotonic_ns()
     assert until(lambda: arm.read().stamp_ns > changed_ns)
     assert arm.read().q_rad == pytest.approx(np.full(5, 452 * RAD_PER_TICK))
-
-
-# --- arithmetic -------------------------------------------------------------------------------------------------------
-
-SCALES = st.builds(
-    lambda low, width, sign: Scale(low, low + width, sign),
-    st.integers(0, 3000),
-    st.integers(1, 1095),
-    st.sampled_from([1, -1]),
-)
-
-
-@given(SCALES, st.floats(0, 1))
-def test_ticks_to_angle_and_back_is_the_identity(scale, share):
-    ticks = round(scale.low + share * (scale.high - scale.low))
-    assert scale.ticks_at(scale.angle_rad(ticks)) == ticks
-    assert scale.ticks_open(scale.opening(ticks)) == ticks
-    assert 0 <= scale.opening(ticks) <= 1
-
-
-@given(SCALES, st.floats(-1e6, 1e6))
-def test_no_angle_leaves_the_calibrated_range(scale, angle_rad):
-    assert scale.low <= scale.ticks_at(angle_rad) <= scale.high
-    assert scale.low <= scale.ticks_open(angle_rad) <= scale.high
-
-
-def test_feetechs_signed_words():
-    # Sign and magnitude: bit 15 of a position, bit 10 of a load.
-    assert [_signed(word, 15) for word in (0, 5, 0x8005, 0x7FFF)] == [0, 5, -5, 32767]
-    assert [_signed(word, 10) for word in (0x0064, 0x0464)] == [100, -100]
-    assert pytest.approx(2 * math.pi) == so101.RAD_PER_TICK * 4096
