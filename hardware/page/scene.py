@@ -138,7 +138,13 @@ class Scene:
 
     def _add_camera(self, name: str, camera: Mounted) -> viser.CameraFrustumHandle:
         frustum = self._server.scene.add_camera_frustum(
-            f"/cameras/{name}", camera.fov_rad, camera.aspect, scale=FRUSTUM_M, thickness=0.002, color=CAMERA
+            f"/cameras/{name}",
+            camera.fov_rad,
+            camera.aspect,
+            scale=FRUSTUM_M,
+            thickness=0.002,
+            color=CAMERA,
+            cast_shadow=False,
         )
         if camera.T_base_cam is not None:
             _place(frustum, camera.T_base_cam)
