@@ -14,7 +14,8 @@ export class Pictures {
   }
 
   show(cameras) {
-    if (cameras.join() === this.views.map((view) => view.name).join()) return;
+    if (cameras.join() === this.names) return;
+    this.names = cameras.join();
     for (const view of this.views) view.figure.remove();
     this.views = cameras.map((name) => makeView(name));
     this.root.prepend(...this.views.map((view) => view.figure));

@@ -45,11 +45,11 @@ def add_splat(scene: Scene, bundle: Path) -> str:
     file = bundle / BACKGROUND
     splat = splat_ply.read(file if file.is_file() else bundle / manifest.SCENE)
     seen = splat.opacities * np.sort(splat.scales_m, 1)[:, 1:].prod(1)
-    kept = np.flatnonzero(splat.opacities >= FAINTEST)
-    kept = kept[np.argsort(-seen[kept])[:MOST_GAUSSIANS]]
-    drawn = splat.select(np.isin(np.arange(len(splat)), kept))
+    solid = np.flatnonzero(splat.opacities >= FAINTEST)
+    kept = np.sort(solid[np.argsort(-seen[solid])[:MOST_GAUSSIANS]])
+    drawn = splat.select(kept)
     scene.add_splat(
         T_world_base.inverse(), drawn.means_m, view.covariances(drawn), view.base_colours(drawn), drawn.opacities
     )
-    left_out = len(splat) - len(drawn)
-    return f"{left_out:,} faint or small Gaussians of the twin are left out" if left_out else ""
+    left_out = len(solid) - len(kept)
+    return f"the smallest {left_out:,} Gaussians of the twin are left out" if left_out else ""
