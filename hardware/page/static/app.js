@@ -75,6 +75,7 @@ at("theme").addEventListener("click", () => {
   const root = document.documentElement;
   const isDark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
   root.dataset.theme = isDark ? "light" : "dark";
+  scene.recolour();
 });
 at("speed").addEventListener("input", (event) => {
   drive.speed = event.target.value / 100;

@@ -48,6 +48,11 @@ export class Scene {
     this.look("starting", "");
   }
 
+  /** Light or dark has changed. */
+  recolour() {
+    if (this.isOpen) this.load();
+  }
+
   close() {
     this.frame.removeAttribute("src");
     this.frame.hidden = true;

@@ -36,8 +36,7 @@ def _pose(camera: SimCamera) -> Pose:
 
 def add_splat(scene: Scene, bundle: Path) -> str:
     """Returns what a person must know: why there is none. The scene without the arm is taken where there is one."""
-    world = manifest.read_twin(bundle).frames.world
-    if not (bundle / ROBOT).is_file() and world != "base":
+    if not (bundle / ROBOT).is_file() and manifest.read_twin(bundle).frames.world != "base":
         return "the twin does not say where the arm stands: tandem twin align"
     T_world_base = (
         read(RobotAsset, bundle / ROBOT).pose if (bundle / ROBOT).is_file() else Pose.identity("world", "base")
