@@ -6,6 +6,7 @@ Scan → twin → demonstrations → expansion → SFT → RFT → RL → mining
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import resource
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 
 STAGES, LOGS = "stages", "logs"
 GATE_FAILED = 3
+PR_SET_PDEATHSIG = 1
 
 
 class StageDone(Config):
@@ -94,7 +96,9 @@ def run(stage: Stage, logs: Path) -> StageDone:
             with file.open("ab") as stream:
                 environment = os.environ | {"COLUMNS": "120"}
                 command = [sys.executable, "-m", "tandem", *words]
-                started = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT, env=environment)
+                started = subprocess.Popen(
+                    command, stdout=stream, stderr=subprocess.STDOUT, env=environment, preexec_fn=end_with_parent
+                )
             processes.append((started, file))
             if number + 1 < len(stage.commands):
                 time.sleep(1.0)
@@ -117,6 +121,11 @@ def run(stage: Stage, logs: Path) -> StageDone:
         cpu_seconds=cpu_seconds() - cpu_began,
         found=found,
     )
+
+
+def end_with_parent() -> None:
+    """In the child: SIGTERM when this process is gone, even by `kill -9`; else two would write one folder."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def wait(stage: Stage, processes: Sequence[tuple[subprocess.Popen[bytes], Path]]) -> None:

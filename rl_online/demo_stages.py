@@ -132,7 +132,7 @@ def policy_stages(config: WholeDemo) -> Sequence[Stage]:
     demos, wide, sft, rft = str(out / "demos"), str(out / "wide" / "store"), out / "sft", out / "rft"
     expand_words = (
         *("rl", "expand", demos, "-o", str(out / "wide"), "--part", "ood", "--count", str(config.wide)),
-        *("--json", str(out / "expand.json"), "--world.bundle", str(out / "twin"), *seed),
+        *("--json", str(out / "expand.json"), *in_twin_of(out), *seed),
     )
     sft_words = (
         *("vla", "sft", demos, wide, "-o", str(sft), "--state-names", *READS, "--no-language"),
@@ -162,7 +162,7 @@ def loop_stages(config: WholeDemo) -> Sequence[Stage]:
     out, seed = config.output, ("--seed", str(config.seed))
     demos, wide, rl = str(out / "demos"), str(out / "wide" / "store"), out / "rl"
     mined, labels, judge, real = out / "mined", out / "labels", out / "judge", out / "real"
-    in_twin = ("--world.bundle", str(out / "twin"))
+    in_twin = in_twin_of(out)
     learn_words = (
         *("rl", "learn", str(out / "rft" / "policy"), "-o", str(rl), "--demos", demos, "--twin-demos", wide),
         *("--preset", "conrft", "--offline-steps", "40", "--transitions", str(config.tried_chunks)),
@@ -212,6 +212,11 @@ def loop_stages(config: WholeDemo) -> Sequence[Stage]:
         tried(config, "after", "the last policy on the bench", real / "policy"),
         Stage("report", "report.html of the guided run", (("rl", "report", str(real)),)),
     )  # fmt: skip
+
+
+def in_twin_of(out: Path) -> Words:
+    """A scan sees little of the tray's bottom and fills it in part: a block in it lies higher than in the real one."""
+    return ("--world.bundle", str(out / "twin"), "--world.success-height-m", "0.034")
 
 
 def tried(config: WholeDemo, name: str, what: str, policy: Path) -> Stage:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -28,6 +29,7 @@ from hardware.episode import Source
 from hardware.errors import BadInput
 from hardware.kinematics import Kinematics, Unreachable, kinematic_model
 from hardware.progress import progress
+from hardware.spatial import Pose
 from rl_online import contact_sheet, coverage, warp
 from rl_online.demos import column_names, draw, step
 from rl_online.episode_log import EpisodeLog, store_episode
@@ -206,8 +208,13 @@ def regions_of(config: ExpandDemos, of_task: Sequence[tuple[PartName, Region]]) 
 def path_of(given: Demonstrations, number: int, object_name: str, kinematics: Kinematics) -> warp.ToolPath:
     """A stored demonstration as the tool's way. Raises `BadInput` where the object's pose is not among its columns."""
     shown = given[number]
-    first = dict(zip(given.layout.state_names, shown.state[0].tolist(), strict=True))
-    return warp.tool_path(shown.actions, pose_of(first, object_name), kinematics)
+
+    def T_base_object(step: int) -> Pose:
+        columns = dict(zip(given.layout.state_names, shown.state[step].tolist(), strict=True))
+        return pose_of(columns, object_name)
+
+    path = warp.tool_path(shown.actions, T_base_object(0), kinematics)
+    return replace(path, pushed_m=path.T_base_object.distance_to(T_base_object(path.grip))[0])
 
 
 def attempt(

@@ -6,6 +6,7 @@ T_obj · T_grasp and T_target · T_grasp. `warp` (generator b): a person's demon
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Generator as Dialogue
 from collections.abc import Sequence
 from typing import Literal, Protocol, runtime_checkable
@@ -20,8 +21,11 @@ from hardware.spatial import Pose
 from rl_online import warp
 from rl_online.world import Moment, pose_columns, pose_of, pose_values
 
+log = logging.getLogger(__name__)
+
 GeneratorName = Literal["plan", "warp"]
 LETTING_GO_S = 0.3
+PUSHED_M = 0.001
 Parts = Dialogue[Float[ndarray, "T D"], Moment, None]
 """Yields actions (joint targets in rad and the gripper's opening, at the world's rate), is sent what came of them."""
 
@@ -51,13 +55,16 @@ class WarpGenerator:
         rate_hz: float,
     ) -> None:
         self.paths, self.object_name = paths, object_name
+        self._usable = clean(paths)
         self._kinematics, self._arm, self._rate_hz = kinematics, arm, rate_hz
 
     def demo_for(self, now: Moment) -> int | None:
         """The least is bent."""
         at = now.Ts_base_object[0, :2, 3]
-        away = [float(np.linalg.norm(path.T_base_object.translation_m[:2] - at)) for path in self.paths]
-        return int(np.argmin(away))
+        return min(
+            self._usable,
+            key=lambda number: float(np.linalg.norm(self.paths[number].T_base_object.translation_m[:2] - at)),
+        )
 
     def parts(self, now: Moment, rng: np.random.Generator) -> Parts:
         del rng  # a warped demonstration has no choice
@@ -68,6 +75,16 @@ class WarpGenerator:
         yield rows
         if path.release < len(path):
             yield letting_go(rows[-1], float(path.gripper_open[path.grip]), self._rate_hz)
+
+
+def clean(paths: Sequence[warp.ToolPath]) -> list[int]:
+    """Which grip at the first try, the object where it stood: a miss, bent, may hit the object. All where none does."""
+    kept = [
+        number for number, path in enumerate(paths) if path.first_grip == path.grip and path.pushed_m < PUSHED_M
+    ]
+    if len(kept) < len(paths):
+        log.info("%d of %d demonstrations miss the object before they grip it", len(paths) - len(kept), len(paths))
+    return kept or list(range(len(paths)))
 
 
 def letting_go(last: Float[ndarray, " D"], opened: float, rate_hz: float) -> Float[ndarray, "T D"]:

@@ -39,8 +39,11 @@ class WorldChoice(Config):
     arm: ArmName = "so101"
     object_name: str = ""
     """The task's object in the twin; empty: as the task calls it."""
-    outcome: Outcome | None = None
-    """When a twin's episode counts as a success. None: as the bench's task has it."""
+    success_half_m: PositiveFloat | None = None
+    """A twin's episode is a success when the object is within this of the goal in x and y. None: as the bench's task
+    has it."""
+    success_height_m: PositiveFloat | None = None
+    """And no higher than this over the table: more where a scanned tray's hollow is filled in part."""
     seed: NonNegativeInt = 0
     """Of the bench's looks and sizes."""
     rate_hz: PositiveFloat = 20.0
@@ -65,6 +68,12 @@ def plant_config(choice: WorldChoice) -> PlantConfig:
     )
 
 
+def outcome_in(choice: WorldChoice) -> Outcome:
+    """The task's, with what the choice says otherwise."""
+    asked = {"half_m": choice.success_half_m, "height_m": choice.success_height_m}
+    return outcome_of(choice.task).but(**{name: value for name, value in asked.items() if value is not None})
+
+
 def open_world(choice: WorldChoice, n_envs: int = 1) -> World:
     """A twin's servos are the identified ones, their delay included, where `tandem twin identify` left them.
 
@@ -82,7 +91,6 @@ def open_world(choice: WorldChoice, n_envs: int = 1) -> World:
         bench_world.parts(task.layout),
         task.layout.goal,
     )
-    outcome = outcome_of(choice.task) if choice.outcome is None else choice.outcome
     found = servos.find(choice.bundle)
     if found is None:
         log.warning(
@@ -94,7 +102,7 @@ def open_world(choice: WorldChoice, n_envs: int = 1) -> World:
     return TwinWorld(
         open_simulator(choice.bundle, choice.engine, n_envs, control_hz=choice.rate_hz * ticks),
         sheet,
-        outcome,
+        outcome_in(choice),
         table_z_m=scene.read(choice.bundle).table_m,
         px=choice.camera_px,
         looks=choice.looks if choice.varied else None,

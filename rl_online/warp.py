@@ -41,6 +41,8 @@ class ToolPath:
     """The step at which it begins to close for the last time: on the object."""
     release: int
     """The step at which it begins to open; T where it never does."""
+    pushed_m: float = 0.0
+    """How far the object was moved before the last grip, by tries that missed."""
 
     def __len__(self) -> int:
         return len(self.Ts_base_tip)

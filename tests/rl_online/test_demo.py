@@ -5,6 +5,7 @@ import functools
 import importlib
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,30 @@ def test_only_a_gate_that_may_fail_lets_the_loop_go_on(
         expected = pytest.raises(StageFailed, match=f"with {code}: the hole is too deep")
         with expected if ends else contextlib.nullcontext():
             wait(stage, [(process, log)])
+
+
+def test_a_stages_commands_end_with_a_demo_that_is_killed() -> None:
+    parent = (
+        "import subprocess, sys, time\n"
+        "from rl_online.demo import end_with_parent\n"
+        "child = subprocess.Popen(['sleep', '60'], preexec_fn=end_with_parent)\n"
+        "print(child.pid, flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        child = int(process.stdout.readline())
+        process.kill()
+    until_s = time.monotonic() + 10
+    while is_running(child) and time.monotonic() < until_s:
+        time.sleep(0.05)
+    assert not is_running(child)
+
+
+def is_running(pid: int) -> bool:
+    """Not even as a zombie that nobody has asked after."""
+    state = Path(f"/proc/{pid}/stat")
+    return state.exists() and state.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 def test_a_stage_says_its_figures(tmp_path: Path) -> None:

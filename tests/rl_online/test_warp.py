@@ -1,6 +1,7 @@
 """A warped way meets its new ends, moves rigidly near the object, and asks no more speed than the arm has."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from hardware.errors import BadInput
 from hardware.spatial import Pose, rotation_from_rotvec
+from rl_online.generators import clean
 from rl_online.warp import RIGID_M, ToolPath, blended, grips_and_release, paced, warp
 
 OPENING = np.array([1.0] * 10 + [0.5, 0.0] + [0.0] * 8 + [0.5, 1.0] + [1.0] * 4)
@@ -45,6 +47,13 @@ def test_a_try_that_closed_on_nothing_is_the_first_grip_and_not_the_last():
     # falls at 2, open again from 5 on, falls at 7, rises from 11
     opening = np.array([1.0, 1.0, 1.0, 0.5, 0.0, 0.5, 1.0, 1.0, 0.5, 0.0, 0.0, 0.0, 0.5, 1.0])
     assert grips_and_release(opening) == (2, 7, 11)
+
+
+def test_demonstrations_that_missed_first_are_left_out_while_there_are_others():
+    once = path()
+    missed, pushing = replace(once, first_grip=once.grip - 5), replace(once, pushed_m=0.01)
+    assert clean([missed, once, pushing]) == [1]
+    assert clean([missed, pushing]) == [0, 1]
 
 
 def test_a_demonstration_without_a_grip_is_refused():
