@@ -25,14 +25,14 @@ from hardware.cell import load
 from hardware.config import read
 from hardware.page.ghost import Guide
 
-FRAME_S = 0.25
-GIF_WIDTH_PX, COLOURS = 720, 96
+FRAME_S = 0.3
+GIF_WIDTH_PX, COLOURS = 640, 120
 CUT_S, LONGEST_S = 0.4, 0.5
 """How long the last frame before a cut is shown, and any frame at most."""
 
 
 class Film:
-    """One page, a frame four times a second."""
+    """One page, a frame three times a second."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
@@ -44,13 +44,21 @@ class Film:
     def lasted_s(self) -> float:
         return sum(self.lasting_ms()) / 1e3
 
+    def palette(self) -> Image.Image:
+        """Of the whole film, so that what does not change is the same; small things have their colour, too."""
+        shown = self.frames[:: max(1, len(self.frames) // 12)]
+        sheet = Image.new("RGB", (shown[0].width, shown[0].height * len(shown)))
+        for number, frame in enumerate(shown):
+            sheet.paste(frame, (0, number * frame.height))
+        return sheet.quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE)
+
     def cut(self) -> None:
         """What is waited for now is not in the film."""
         self.cuts.add(len(self.frames) - 1)
 
     def lasting_ms(self) -> list[int]:
         """Of each frame."""
-        gaps_s = [later - sooner for sooner, later in itertools.pairwise(self.taken_s)] + [2.0]
+        gaps_s = [later - sooner for sooner, later in itertools.pairwise(self.taken_s)] + [1.5]
         shown_s = [CUT_S if number in self.cuts else min(gap, LONGEST_S) for number, gap in enumerate(gaps_s[:-1])]
         return [round(1e3 * seconds) for seconds in (*shown_s, gaps_s[-1])]
 
@@ -64,14 +72,19 @@ class Film:
             self.frames.append(image.resize((GIF_WIDTH_PX, height), Image.Resampling.LANCZOS))
             time.sleep(max(0.0, due - time.monotonic()))
 
+    def take(self, count: int) -> None:
+        """So many frames, as fast as they come."""
+        for _ in range(count):
+            self.run(0.1)
+
     def hold(self, key: str, seconds: float) -> None:
         self.page.keyboard.down(key)
         self.run(seconds)
         self.page.keyboard.up(key)
 
     def save(self, file: Path) -> None:
-        palette = [frame.quantize(COLOURS, dither=Image.Dither.NONE) for frame in self.frames]
-        first, *others = palette
+        palette = self.palette()
+        first, *others = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in self.frames]
         first.save(file, save_all=True, append_images=others, duration=self.lasting_ms(), loop=0, optimize=True)
 
 
@@ -111,26 +124,14 @@ def scenes(film: Film, link: PlantLink, guide: Guide, folder: Path) -> Iterator[
     for share in (1.0, 0.5):
         link.place(start.but(x_m=start.x_m + 0.04 * share, y_m=start.y_m + 0.05 * share))
         page.wait_for_function("() => tandem.shown.last.left && !tandem.shown.last.left.is_there")
-        film.run(1.2)
+        film.run(0.9)
     link.place(start)
     page.wait_for_function("() => tandem.shown.last.left?.is_there")
-    film.run(1.5)
+    film.run(1.2)
     yield
-    film.cut()
-    page.get_by_role("button", name="Show in 3D").click()
-    page.wait_for_function("() => tandem.scene.state === 'on'", timeout=180_000)
-    time.sleep(20.0)  # meshes and Gaussians are on their way
-    notice = page.frame_locator("#scene iframe").locator("[class*='Notification'] button")
-    if notice.count():
-        notice.first.click()  # that WebGL has no GPU here
-    time.sleep(1.0)
-    page.screenshot(path=folder / "scene.png")
     page.keyboard.press("1")
     page.wait_for_function("() => tandem.shown.last.source === 'scripted'")
-    film.run(5.0)
-    yield
-    film.cut()
-    page.get_by_role("button", name="Close the 3D scene").click()
+    film.run(2.5)
     page.keyboard.press("t")
     film.run(0.8)
     film.hold("r", 1.2)
@@ -138,12 +139,34 @@ def scenes(film: Film, link: PlantLink, guide: Guide, folder: Path) -> Iterator[
     film.hold("z", 1.6)
     yield
     page.keyboard.press("g")
-    film.run(6.0)
+    film.run(4.0)
     yield
     page.keyboard.press("2")
     page.wait_for_function("() => tandem.shown.last.episode.stage === 'free'")
-    film.run(2.0)
+    film.run(1.0)
     yield
+    in_3d(film, link, guide, folder)
+    yield
+
+
+def in_3d(film: Film, link: PlantLink, guide: Guide, folder: Path) -> None:
+    """The next episode's start, and its chunks as they are driven."""
+    page = film.page
+    link.place(guide.starts[page.evaluate("() => tandem.shown.last.episode.number")])
+    film.cut()
+    page.get_by_role("button", name="Show in 3D").click()
+    page.wait_for_function("() => tandem.scene.state === 'on'", timeout=180_000)
+    time.sleep(15.0)  # meshes and Gaussians are on their way
+    notice = page.frame_locator("#scene iframe").locator("[class*='Notification'] button")
+    if notice.count():
+        notice.first.click()  # that WebGL has no GPU here
+    film.take(2)
+    page.keyboard.press("1")
+    page.wait_for_function("() => tandem.shown.last.source === 'scripted'")
+    film.take(2)
+    page.screenshot(path=folder / "scene.png")
+    film.take(6)
+    page.keyboard.press("2")
 
 
 def twins_page(film: Film) -> None:
@@ -153,7 +176,7 @@ def twins_page(film: Film) -> None:
     page.get_by_role("link", name="Twin").click()
     page.wait_for_function("() => document.querySelector('#photo').naturalWidth > 0")
     film.run(0.8)
-    for percent in (25, 50, 75, 100, 50, 0):
+    for percent in (33, 66, 100, 50, 0):
         page.locator("#mix").fill(str(percent))
         film.run(0.4)
     box = page.locator("#draw").bounding_box()
