@@ -26,7 +26,9 @@ from hardware.config import read
 from hardware.page.ghost import Guide
 
 FRAME_S = 0.3
-GIF_WIDTH_PX, COLOURS = 640, 120
+GIF_WIDTH_PX = 720
+COMMON, RARE = 170, 70
+"""Colours of the film: those of large surfaces, and those of small things."""
 CUT_S, LONGEST_S = 0.4, 0.5
 """How long the last frame before a cut is shown, and any frame at most."""
 
@@ -50,7 +52,13 @@ class Film:
         sheet = Image.new("RGB", (shown[0].width, shown[0].height * len(shown)))
         for number, frame in enumerate(shown):
             sheet.paste(frame, (0, number * frame.height))
-        return sheet.quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE)
+        most, widest = (
+            sheet.quantize(count, method=method).getpalette() or []
+            for count, method in ((COMMON, Image.Quantize.MEDIANCUT), (RARE, Image.Quantize.MAXCOVERAGE))
+        )
+        palette = Image.new("P", (1, 1))
+        palette.putpalette(most[: 3 * COMMON] + widest[: 3 * RARE])
+        return palette
 
     def cut(self) -> None:
         """What is waited for now is not in the film."""
