@@ -129,7 +129,7 @@ def decomposed(surface: TriangleMesh) -> Collider:
         max_convex_hull=MOST_PIECES,
         resolution=1000,
         mcts_nodes=12,
-        mcts_iterations=60,
+        mcts_iterations=30,
         max_ch_vertex=64,
         seed=SEEDED,
     )

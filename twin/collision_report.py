@@ -23,6 +23,8 @@ from twin.splat_motion import moved
 
 REST_S = 2.0
 INFLATION_LIMIT_MM, HOLES_LIMIT_MM, DRIFT_LIMIT_MM, TURN_LIMIT_DEG, PENETRATION_LIMIT_MM = 2.0, 4.0, 1.0, 1.0, 0.0
+SEEN_INTO_LIMIT_MM = 10.0
+"""Splats are seen into by 4 to 6 mm wherever they are: see `sight`."""
 FURNITURE_LIMIT_MM = 1.0
 """Both surfaces are read from a splat: what stands against furniture may be this deep in it."""
 TOUCHING_M = 1e-5
@@ -35,6 +37,10 @@ class ObjectReport(Config):
     """Of the collision shape over the splat's surface, the side where it is largest."""
     holes_mm: NonNegativeFloat
     """Of the splat's surface over the collision shape."""
+    seen_into_mm: NonNegativeFloat | None = None
+    """How far the scan's cameras see into the collision shape; None in bundles from before it was measured."""
+    unseen_share: float | None = None
+    """Of the collision surface that no camera sees."""
     convex_count: NonNegativeInt
     drift_mm: NonNegativeFloat
     """How far it moves in two seconds from where the scan saw it."""
@@ -160,10 +166,17 @@ def penetration_mm(model: mujoco.MjModel, robot: RobotAsset | None, names: list[
 
 
 def gates(reports: tuple[ObjectReport, ...]) -> tuple[Gate, ...]:
-    """Four limits on the worst object of each; the advice names it."""
+    """Limits on the worst object of each; the advice names it."""
     rows = (
         ("collision inflation", INFLATION_LIMIT_MM, "mm", [r.inflation_mm for r in reports], "a tighter --box"),
         ("collision holes", HOLES_LIMIT_MM, "mm", [r.holes_mm for r in reports], "a larger --box"),
+        (
+            "sight into the collision shape",
+            SEEN_INTO_LIMIT_MM,
+            "mm",
+            [r.seen_into_mm or 0.0 for r in reports],
+            "it fills a hollow that the cameras look into: nothing can be put into it in the twin",
+        ),
         ("resting drift", DRIFT_LIMIT_MM, "mm", [r.drift_mm for r in reports], "does it stand on the table?"),
         ("resting turn", TURN_LIMIT_DEG, "°", [r.turn_deg for r in reports], "does it stand on the table?"),
         (
@@ -187,6 +200,8 @@ def _report(asset: ObjectAsset, drift: tuple[float, float], deep_mm: float | Non
         name=asset.name,
         inflation_mm=asset.inflation_mm or 0.0,
         holes_mm=asset.holes_mm or 0.0,
+        seen_into_mm=asset.seen_into_mm,
+        unseen_share=asset.unseen_share,
         convex_count=asset.convex_count,
         drift_mm=drift[0],
         turn_deg=drift[1],

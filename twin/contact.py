@@ -26,9 +26,10 @@ from twin import (
     object_asset,
     object_surface,
     outline,
+    sight,
     splat_ply,
 )
-from twin.collision_report import CollisionReport
+from twin.collision_report import CollisionReport, ObjectReport
 from twin.export import mjcf
 from twin.object_asset import Measured, ObjectAsset
 from twin.render import scene
@@ -144,7 +145,7 @@ def write(bundle: Path, asset: ObjectAsset, known: Known) -> ObjectAsset:
     if asset.footprint != "cylinder" and collision.primitive(asset, surface) is None:
         asset, surface, splat = recentred(asset, surface, splat)
     shape = collision.collider(asset, surface, splat)
-    fitted = collision.fit(shape, splat)
+    fitted, looked = collision.fit(shape, splat), sight.look(shape, splat, asset, posed)
     volume_m3 = shape.volume_m3 if shape.pieces[0].kind != "mesh" else object_surface.signed_volume_m3(surface)
     mass = known.mass or materials.mass(volume_m3, known.material)
     friction = known.friction or materials.friction(known.material)
@@ -159,6 +160,8 @@ def write(bundle: Path, asset: ObjectAsset, known: Known) -> ObjectAsset:
         volume_m3=volume_m3,
         inflation_mm=fitted.inflation_mm,
         holes_mm=fitted.holes_mm,
+        seen_into_mm=looked.seen_into_mm,
+        unseen_share=looked.unseen_share,
         convex_count=len(shape.pieces),
     )
     mesh.write(folder / object_asset.VISUAL, surface)
@@ -197,13 +200,20 @@ def recentred(
 
 def _table(report: CollisionReport) -> Table:
     table = Table(
-        "object", "inflation, mm", "holes, mm", "pieces", "drift in 2 s, mm", "penetration, mm", "mass, kg"
-    )
+        "object", "inflation, mm", "holes, mm", "seen into, mm", "unseen, %", "pieces", "drift in 2 s, mm",
+        "penetration, mm", "mass, kg",
+    )  # fmt: skip
     for row in report.objects:
         deep = "no robot" if row.robot_penetration_mm is None else f"{row.robot_penetration_mm:.2f}"
-        numbers = f"{row.inflation_mm:.2f}", f"{row.holes_mm:.2f}", str(row.convex_count), f"{row.drift_mm:.3f}"
-        table.add_row(row.name, *numbers, deep, f"{row.mass_kg:.3f}")
+        fits = f"{row.inflation_mm:.2f}", f"{row.holes_mm:.2f}", *_looked(row)
+        table.add_row(row.name, *fits, str(row.convex_count), f"{row.drift_mm:.3f}", deep, f"{row.mass_kg:.3f}")
     for piece in report.furniture:
         over, under = ("not seen" if mm is None else f"{mm:.2f}" for mm in (piece.inflation_mm, piece.holes_mm))
-        table.add_row(piece.name, over, under, "1", "furniture", f"{piece.penetration_mm:.2f}", "")
+        table.add_row(piece.name, over, under, "", "", "1", "furniture", f"{piece.penetration_mm:.2f}", "")
     return table
+
+
+def _looked(row: ObjectReport) -> tuple[str, str]:
+    if row.seen_into_mm is None or row.unseen_share is None:
+        return "not measured", "not measured"
+    return f"{row.seen_into_mm:.1f}", f"{100 * row.unseen_share:.0f}"

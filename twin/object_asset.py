@@ -82,6 +82,10 @@ class ObjectAsset(Config):
     volume_m3: PositiveFloat | None = None
     inflation_mm: NonNegativeFloat | None = None
     holes_mm: NonNegativeFloat | None = None
+    seen_into_mm: NonNegativeFloat | None = None
+    """How far the scan's cameras see into the collision shape: the depth of a hollow that it fills."""
+    unseen_share: float | None = Field(default=None, ge=0, le=1)
+    """Of the collision surface that no camera sees: the shape there is a guess."""
     convex_count: NonNegativeInt = 0
 
     @property

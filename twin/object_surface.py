@@ -17,6 +17,7 @@ from numpy import ndarray
 from hardware.camera_model import CameraModel
 from hardware.errors import BadInput
 from hardware.progress import progress
+from twin import hollow
 from twin.mesh import TriangleMesh, open3d
 from twin.object_asset import ObjectAsset
 from twin.posed_images import PosedImages, View
@@ -39,20 +40,35 @@ CRUST_OPACITY, CRUST_M, SKIN_SIGMAS = 0.3, 4e-3, 1.3
 
 def reconstruct(splat: Splat, asset: ObjectAsset, posed: PosedImages) -> TriangleMesh:
     """Raises `BadInput` where no camera sees the object, or nothing with a volume comes out."""
-    views = [view for view in posed.training if _sees(posed, view, asset)]
-    if not views:
-        raise BadInput(f"no camera of the scan sees '{asset.name}'", "was it moved? segment it again")
-    views = [views[i] for i in np.unique(np.linspace(0, len(views) - 1, MOST_VIEWS).round().astype(int))]
+    views, steep = chosen_views(posed, asset)
     low = -np.array(asset.size_m) / 2 - MARGIN_M
     low[2] = -asset.size_m[2] / 2  # the table
     size = np.array(asset.size_m) / 2 + MARGIN_M - low
     voxel_m = max(FINEST_M, float(size.prod() / MOST_VOXELS) ** (1 / 3))
     shape = np.ceil(size / voxel_m).astype(int) + 1
     centres = low + voxel_m * np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), -1)
-    inside = _carved(splat, asset, posed, views, centres.reshape(-1, 3)).reshape(shape)
+    points = centres.reshape(-1, 3)
+    inside = _carved(splat, asset, posed, views, points, TRUNCATION_M).reshape(shape)
+    opaque = splat.select(splat.opacities > hollow.OPAQUE)
+    past = -_carved(opaque, asset, posed, steep, points, 2 * hollow.DEEP_M, hollow.SHARE, 0.0).reshape(shape)
+    air = hollow.air(inside, past, voxel_m)
+    if air is not None:
+        inside = np.minimum(inside, np.clip(-air, -TRUNCATION_M, TRUNCATION_M))
     mesh = isosurface(inside, low, voxel_m)
     require_volume(mesh, asset.name)
     return without_bias(mesh, splat)
+
+
+def chosen_views(posed: PosedImages, asset: ObjectAsset) -> tuple[list[View], list[View]]:
+    """Of those that show the whole object: some evenly spread over the scan, and the steepest.
+
+    Raises `BadInput` where there are none.
+    """
+    views = [view for view in posed.training if _sees(posed, view, asset)]
+    if not views:
+        raise BadInput(f"no camera of the scan sees '{asset.name}'", "was it moved? segment it again")
+    steep = sorted(views, key=lambda view: _steepness(view, asset))[-MOST_VIEWS:]
+    return [views[i] for i in np.unique(np.linspace(0, len(views) - 1, MOST_VIEWS).round().astype(int))], steep
 
 
 def isosurface(inside: Float[ndarray, "X Y Z"], low: Float[ndarray, 3], voxel_m: float) -> TriangleMesh:
@@ -141,8 +157,14 @@ def _carved(
     posed: PosedImages,
     views: Sequence[View],
     points: Float[ndarray, "N 3"],
+    truncation_m: float,
+    share: float = CARVING_SHARE,
+    through_m: float = np.inf,
 ) -> Float[ndarray, " N"]:
-    """How deep inside every point is, in metres: a low quantile over the views of (its depth − the surface's)."""
+    """How deep inside every point is, in metres: a low quantile over the views of (its depth − the surface's).
+
+    `share` is the quantile; `through_m` is the depth that stands for seeing through: inf carves there, 0 does not.
+    """
     depths = np.empty((len(views), len(points)), np.float32)
     with progress(f"carving {asset.name}", len(views)) as advance:
         for number, view in enumerate(views):
@@ -150,14 +172,14 @@ def _carved(
             camera = close_up(posed.cameras[view.camera].pinhole(), T_cam_obj, asset)
             seen = surface(splat, camera, T_cam_obj)
             solid = (seen.alpha >= SOLID) & (seen.depth_m > 0)
-            shown = np.where(solid, seen.depth_m, np.inf)
+            shown = np.where(solid, seen.depth_m, through_m)
             in_cam = points @ T_cam_obj[:3, :3].T + T_cam_obj[:3, 3]
             pixels, _ = camera.project(in_cam)
             at = np.clip(np.floor(pixels).astype(int), 0, [camera.width_px - 1, camera.height_px - 1])
             behind = in_cam[:, 2] - shown[at[:, 1], at[:, 0]]
-            depths[number] = np.clip(behind, -TRUNCATION_M, TRUNCATION_M)
+            depths[number] = np.clip(behind, -truncation_m, truncation_m)
             advance("")
-    rank = min(len(views) - 1, int(CARVING_SHARE * len(views)))
+    rank = min(len(views) - 1, int(share * len(views)))
     return np.partition(depths, rank, axis=0)[rank].astype(np.float64)
 
 
@@ -182,6 +204,12 @@ def _sees(posed: PosedImages, view: View, asset: ObjectAsset) -> bool:
     points = view.pose.inverse().apply(asset.pose.apply(_corners(asset, 0.0)))
     within: Bool[ndarray, " 8"] = posed.cameras[view.camera].project(points)[1]
     return bool(within.all())
+
+
+def _steepness(view: View, asset: ObjectAsset) -> float:
+    """Sine of the angle at which the camera looks down on it."""
+    at = asset.pose.inverse().apply(view.pose.translation_m)
+    return float(at[2] / np.linalg.norm(at))
 
 
 def _corners(asset: ObjectAsset, margin_m: float) -> Float[ndarray, "8 3"]:

@@ -65,3 +65,12 @@ def test_a_shape_off_the_splat_fails_its_gate_by_name(tmp_path, quality):
     (failed,) = [row for row in report.gates if not row.passed]
     assert failed.name == f"collision {quality}"
     assert "'wedge' is the worst" in failed.advice
+
+
+def test_a_shape_that_fills_a_hollow_fails_the_gate_that_says_so(tmp_path):
+    folder = small_contact.write(tmp_path / "twin")
+    report = changed(folder, "wedge", seen_into_mm=28.0, unseen_share=0.1)
+    (failed,) = [row for row in report.gates if not row.passed]
+    assert failed.name == "sight into the collision shape"
+    assert "fills a hollow" in failed.advice
+    assert next(row for row in report.objects if row.name == "wedge").seen_into_mm == 28.0

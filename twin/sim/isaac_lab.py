@@ -4,10 +4,9 @@
 
 Isaac Lab's pins fight ours, so it lives in an environment of its own (benchmarks/envs/isaac_lab, or wherever
 TANDEM_ISAAC_LAB points) and is spoken to through pipes: `isaac_lab_worker` has the wire. It loads the bundle's
-OpenUSD scene, cloned N times, on `cpu` or (TANDEM_ISAAC_DEVICE) `cuda:0`. Opening, cloning and a few
-steps were run here on a CPU (seconds a step, so no parity): with two clones each arm's tool is where MuJoCo has it,
-to 0.1 mm. CUDA was not. OvPhysX, Isaac Lab's other engine, is NVIDIA's: whoever has read its licence may
-change the worker.
+OpenUSD scene, cloned N times, on `cpu` or (TANDEM_ISAAC_DEVICE) `cuda:0`. On a CPU it ran here (0.3 s a control step
+of one environment, after a minute of compiling): with two clones each arm's tool is where MuJoCo has it, to 0.1 mm.
+On CUDA it did not. OvPhysX, Isaac Lab's other engine, is NVIDIA's: whoever has read its licence may change the worker.
 """
 
 from __future__ import annotations
@@ -229,6 +228,6 @@ def worker_command() -> list[str]:
     if not python.exists():
         raise BadInput(
             f"the engine 'isaac_lab' needs an environment of its own; there is none in {folder}",
-            f"`uv sync --frozen` in benchmarks/envs/isaac_lab, or set {ENVIRONMENT} to one",
+            f"make it as benchmarks/envs/isaac_lab/README.md says, or set {ENVIRONMENT} to one",
         )
     return [str(python), "-P", str(Path(wire.__file__))]
