@@ -136,7 +136,7 @@ def policy_stages(config: WholeDemo) -> Sequence[Stage]:
     )
     sft_words = (
         *("vla", "sft", demos, wide, "-o", str(sft), "--state-names", *READS, "--no-language"),
-        *("--optimisation.steps", str(config.sft_steps), "--token-weight", "0.3"),
+        *("--optimisation.steps", str(config.sft_steps), "--cached-variants", "2", "--token-weight", "0.3"),
         *("--evaluation.every-steps", str(config.sft_steps), "--threads", "2", *seed),
     )
     rft_words = (
