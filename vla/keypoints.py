@@ -16,8 +16,6 @@ from torch import Tensor, nn
 from vla.efficientnet import COARSE_CHANNELS, FINE_CHANNELS
 
 HIDDEN = 64
-SHARPNESS = 10.0
-"""Of the untrained heat: a flat one puts every keypoint into the middle, and hardly learns to leave it."""
 NUMBERS = 3
 """Of a keypoint: x and y in ±1 of the picture, and its spread."""
 
@@ -30,7 +28,7 @@ class Keypoints(nn.Module):
         self.count = count
         self.fine = nn.Sequential(nn.LayerNorm(FINE_CHANNELS), nn.Linear(FINE_CHANNELS, HIDDEN))
         self.coarse = nn.Sequential(nn.LayerNorm(COARSE_CHANNELS), nn.Linear(COARSE_CHANNELS, HIDDEN))
-        self.of = nn.Parameter(torch.randn(cameras, HIDDEN, count) * SHARPNESS * HIDDEN**-0.5)
+        self.of = nn.Parameter(torch.randn(cameras, HIDDEN, count) * HIDDEN**-0.5)  # flat: sharp ones fit noise
 
     def forward(
         self, fine: Float[Tensor, "B C fine 40"], coarse: Float[Tensor, "B C coarse 112"]

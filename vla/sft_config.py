@@ -28,7 +28,7 @@ class Schedule(Config):
     encoder_share: float = Field(default=0.1, ge=0, le=1)
     """Of the learning rate, for an unfrozen encoder."""
     warmup_steps: NonNegativeInt = 100
-    weight_decay: NonNegativeFloat = 1e-3
+    weight_decay: NonNegativeFloat = 0.02
     clip_norm: PositiveFloat = 1.0
 
 
@@ -70,7 +70,8 @@ class TrainPolicy(TrainingRun):
     """no-language: one task, no instruction is read."""
     architecture: Architecture = Architecture()
     voice: Literal["consistency", "tokens"] = "consistency"
-    token_weight: NonNegativeFloat = 1.0
+    token_weight: NonNegativeFloat = 0.1
+    """Small: a few demonstrations' tokens are learned by heart, at the expense of what the heads share."""
     consistency_weight: NonNegativeFloat = 1.0
     fast: Path | None = None
     """Folder of the universal FAST tokenizer. Without it, tokens are fitted on this data."""

@@ -48,7 +48,7 @@ class TandemConfig(Config):
     architecture: Architecture = Architecture()
     voice: Voice = "consistency"
     """Which head acts."""
-    token_weight: NonNegativeFloat = 1.0
+    token_weight: NonNegativeFloat = 0.1
     consistency_weight: NonNegativeFloat = 1.0
     aim_weight: NonNegativeFloat = 1.0
     """0 leaves a head untrained, and costs no time."""

@@ -33,7 +33,7 @@ class TandemVLAConfig(PreTrainedConfig):
     """Steps of a chunk that are executed before the next one is asked for."""
     language: bool = True
     voice: Voice = "consistency"
-    token_weight: float = 1.0
+    token_weight: float = 0.1
     consistency_weight: float = 1.0
     unfrozen_encoder: bool = False
     image_px: int = DEFAULT.image_px
