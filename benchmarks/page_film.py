@@ -26,7 +26,7 @@ from hardware.config import read
 from hardware.page.ghost import Guide
 
 FRAME_S = 0.3
-GIF_WIDTH_PX = 720
+GIF_WIDTH_PX, STILL_PX = 720, (960, 600)
 COMMON, RARE = 170, 70
 """Colours of the film: those of large surfaces, and those of small things."""
 CUT_S, LONGEST_S = 0.4, 0.5
@@ -52,13 +52,7 @@ class Film:
         sheet = Image.new("RGB", (shown[0].width, shown[0].height * len(shown)))
         for number, frame in enumerate(shown):
             sheet.paste(frame, (0, number * frame.height))
-        most, widest = (
-            sheet.quantize(count, method=method).getpalette() or []
-            for count, method in ((COMMON, Image.Quantize.MEDIANCUT), (RARE, Image.Quantize.MAXCOVERAGE))
-        )
-        palette = Image.new("P", (1, 1))
-        palette.putpalette(most[: 3 * COMMON] + widest[: 3 * RARE])
-        return palette
+        return palette(sheet)
 
     def cut(self) -> None:
         """What is waited for now is not in the film."""
@@ -91,9 +85,26 @@ class Film:
         self.page.keyboard.up(key)
 
     def save(self, file: Path) -> None:
-        palette = self.palette()
-        first, *others = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in self.frames]
+        shared = self.palette()
+        first, *others = [frame.quantize(palette=shared, dither=Image.Dither.NONE) for frame in self.frames]
         first.save(file, save_all=True, append_images=others, duration=self.lasting_ms(), loop=0, optimize=True)
+
+
+def palette(picture: Image.Image) -> Image.Image:
+    """What is large in the picture has most of the colours, what stands out has the rest."""
+    most, widest = (
+        picture.quantize(count, method=method).getpalette() or []
+        for count, method in ((COMMON, Image.Quantize.MEDIANCUT), (RARE, Image.Quantize.MAXCOVERAGE))
+    )
+    both = Image.new("P", (1, 1))
+    both.putpalette(most[: 3 * COMMON] + widest[: 3 * RARE])
+    return both
+
+
+def light(picture: Image.Image) -> Image.Image:
+    """Small enough to lie in a repository."""
+    picture = picture.convert("RGB").resize(STILL_PX, Image.Resampling.LANCZOS)
+    return picture.quantize(palette=palette(picture), dither=Image.Dither.NONE)
 
 
 def main() -> int:
@@ -172,7 +183,7 @@ def in_3d(film: Film, link: PlantLink, guide: Guide, folder: Path) -> None:
     page.keyboard.press("1")
     page.wait_for_function("() => tandem.shown.last.source === 'scripted'")
     film.take(2)
-    page.screenshot(path=folder / "scene.png")
+    light(Image.open(io.BytesIO(page.screenshot()))).save(folder / "scene.png", optimize=True)
     film.take(6)
     page.keyboard.press("2")
 
