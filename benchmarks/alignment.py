@@ -7,6 +7,7 @@ base from two starts, and compares with the bench's truth:
 - *board*: as touching the board's corners puts it, 1.5 mm and 0.4° off;
 - *coarse*: 30 mm and 5° off, in a direction drawn by the seed.
 
+With `--json` a figure, FILE's name with .png, lies beside it; `--draw FILE` makes it again from an earlier FILE alone.
 `--quick`: one seed, geometry only. `--light`: twins that are not there yet are trained for a quarter of the time and
 are worse; their rows say so. `--built BUNDLE TRUTH` takes a twin that is there already, as the first seed.
 """
@@ -20,6 +21,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
@@ -57,7 +59,11 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--light", action="store_true", help="train the twins for a quarter of the time")
     parser.add_argument("--json", type=Path, help="write the measurements here")
+    parser.add_argument("--draw", type=Path, metavar="FILE", help="only the figure of these measurements")
     arguments = parser.parse_args()
+    if arguments.draw is not None:
+        draw(arguments.draw.with_suffix(".png"), json.loads(arguments.draw.read_text(encoding="utf-8"))["rows"])
+        return
     print(machine.line())
     rows: list[Row] = []
     for seed in range(1 if arguments.quick else arguments.seeds):
@@ -78,6 +84,28 @@ def main() -> None:
     if arguments.json is not None:
         report = {"machine": machine.describe(), "rows": rows, "summary": summary(rows)}
         artefact.write_text(arguments.json, json.dumps(report, indent=2) + "\n")
+        draw(arguments.json.with_suffix(".png"), rows)
+
+
+def draw(file: Path, rows: list[Row]) -> None:
+    """Every seed from both starts, in mm and degrees, with what is promised."""
+    sheet = Figure(figsize=(7, 3), layout="constrained")
+    panels = sheet.subplots(1, 2)
+    for axis, (key, unit) in zip(panels, (("error_mm", "mm"), ("error_deg", "°")), strict=True):
+        for number, start in enumerate(STARTS):
+            own = [row for row in rows if row["start"] == start]
+            seeds = [float(row["seed"]) + 0.2 * number for row in own]
+            axis.plot(seeds, [float(row[key]) for row in own], f"C{number}o", label=f"from the {start} start")
+            limit = LIMITS[start][0 if unit == "mm" else 1]
+            if np.isfinite(limit):
+                axis.axhline(limit, color=f"C{number}", linestyle=":")
+        axis.set_xlabel("seed")
+        axis.set_ylabel(f"base off by, {unit} (dotted: limit)")
+        axis.set_ylim(bottom=0)
+        axis.set_xticks(sorted({int(row["seed"]) for row in rows}))
+    panels[0].legend(fontsize="small")
+    with artefact.staged_file(file) as temporary:
+        sheet.savefig(temporary, dpi=110, format="png")
 
 
 def made(work: Path, seed: int, light: bool = False) -> tuple[Path, Path]:
