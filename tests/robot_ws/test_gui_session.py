@@ -305,7 +305,8 @@ def arms_share(frame) -> float:
 
 @pytest.mark.timeout(280)
 def test_the_cell_is_shown_in_3d_and_the_keyboard_stays_with_the_page(page) -> None:
-    take_controls(page)
+    if not page.evaluate("() => tandem.shown.holds"):
+        take_controls(page)
     page.get_by_role("button", name="Show in 3D").click()
     page.wait_for_function("() => tandem.scene.state === 'on'", timeout=150_000)
     frame = page.locator("#scene iframe")
