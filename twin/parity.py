@@ -29,7 +29,9 @@ log = logging.getLogger(__name__)
 
 MOVED_MM, LIFTED_MM = 1.0, 10.0
 LIMITS_MM: dict[Scenario, float] = {"drop": 3.0, "push": 5.0, "slide": 10.0, "lift": 5.0}
-"""Of the thing's place at the end. A slide ends where friction has used up all the speed: errors add up there."""
+"""Of the thing's place at the end. A slide ends where friction has used up all the speed: errors add up there. On the
+bench's scanned box MuJoCo Warp differed by 0.2 mm (drop), 0.2 (push) and 5.1 (slide, of 75 mm; benchmarks/results/
+parity.json): one measurement, so the margins are wide. A lift was never measured."""
 
 
 class CheckParity(Config):
