@@ -43,7 +43,7 @@ def test_a_policy_of_another_version_is_refused(tmp_path) -> None:
     policy_file.save_policy(small_policy.policy(), tmp_path / "p")
     file = tmp_path / "p" / "tandem.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"version": 7, "a_key_of_the_future": 1}))
-    with pytest.raises(BadInput, match="policy format 7, this program reads 1"):
+    with pytest.raises(BadInput, match="policy format 7, this program reads 2"):
         policy_file.load_policy(tmp_path / "p")
 
 
