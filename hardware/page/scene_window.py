@@ -22,6 +22,7 @@ from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
+from hardware.page.pace import Pace
 from hardware.page.scene_process import NoScene, SceneProcess
 
 SOCKET, CLIENT = "/scene", "/scene/"
@@ -115,12 +116,9 @@ async def _pass_on(source, connection: ServerConnection) -> None:
 
 async def _swallow(connection: ServerConnection) -> None:
     """Nothing that a browser says reaches viser."""
-    loop = asyncio.get_running_loop()
-    window_s, heard = loop.time(), 0
+    pace = Pace(MOST_PER_SECOND)
     async for _ in connection:
-        now_s = loop.time()
-        window_s, heard = (now_s, 1) if now_s - window_s > 1 else (window_s, heard + 1)
-        if heard > MOST_PER_SECOND:
+        if pace.exceeded():
             await connection.close(POLICY_VIOLATION, "too many messages")
             return
 

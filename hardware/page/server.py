@@ -30,6 +30,7 @@ from hardware.page import scene_frame, scene_window, wire
 from hardware.page.admission import Admission, token
 from hardware.page.config import ServePage
 from hardware.page.desk import Desk, Visitor
+from hardware.page.pace import Pace
 from hardware.page.pictures import Flow, Pictures
 from hardware.page.scene_process import SceneProcess
 from hardware.page.scene_window import SceneWindow
@@ -201,11 +202,9 @@ class PageServer:
         visitor = self._desk.enter()
         try:
             await connection.send(json.dumps(self._desk.hello(visitor) | self._shown.hello() | self._scene_hello()))
-            window_s, heard = time.monotonic(), 0
+            pace = Pace(MOST_PER_SECOND)
             async for text in connection:
-                now_s = time.monotonic()
-                window_s, heard = (now_s, 1) if now_s - window_s > 1 else (window_s, heard + 1)
-                if heard > MOST_PER_SECOND:
+                if pace.exceeded():
                     await connection.close(POLICY_VIOLATION, "too many messages")
                     return
                 try:

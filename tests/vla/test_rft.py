@@ -25,7 +25,7 @@ from vla.tandem_vla import TandemVLA
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
-EYES = small_policy.SMALL.but(width=64, readers=8, context_layers=2, token_layers=1)
+EYES = small_policy.SMALL.but(width=64, readers=8, keypoints=48, context_layers=2, token_layers=1)
 
 
 def config(policy: Path, out: Path, **changes: object) -> ReinforcePolicy:
@@ -55,7 +55,7 @@ def same(one: nn.Module, other: nn.Module) -> bool:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_rewards_rise_on_episodes_that_were_not_learned_from(tmp_path) -> None:
-    """A briefly taught policy points at dots; 60 steps of rewards: 0.13 → 0.18 held out, for this seed."""
+    """A briefly taught policy points at dots; 60 steps of rewards: held out they rise by a third or more."""
     demos = [dot_task.demonstrations(34)]
     schedule = Optimisation(steps=300, batch=16, learning_rate=2e-3, warmup_steps=20, ema=0.97)
     sft.start(supervised(tmp_path / "sft", architecture=EYES, optimisation=schedule), demos).finish()
@@ -73,7 +73,7 @@ def test_rewards_rise_on_episodes_that_were_not_learned_from(tmp_path) -> None:
     first, best = run.curve[0], run.best
     assert best is not None
     assert best.reward > 1.3 * first.reward
-    assert best.qacr > 0.8 * first.qacr  # hardly any token is right before or after; motion and format improve
+    assert best.qacr > first.qacr
     assert best.ctar > first.ctar
     assert best.open_loop_error["consistency"] < 1.3 * first.open_loop_error["consistency"]
     rft.write_report(run)
