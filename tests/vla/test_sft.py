@@ -91,6 +91,7 @@ def test_the_token_head_learns_its_demonstrations_by_heart(tmp_path) -> None:
             tmp_path,
             architecture=EYES,
             voice="tokens",
+            token_weight=1.0,
             consistency_weight=0.0,
             cached_variants=1,
             optimisation=Optimisation(steps=250, batch=16, learning_rate=2e-3, warmup_steps=20, ema=0.97),
