@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import small_policy
 import torch
+from lerobot.configs import FeatureType, PolicyFeature
 
 from hardware.dataset.frame_grid import Alignment
 from hardware.dataset.publish import PublishData, publish
@@ -103,6 +104,86 @@ def test_lerobot_train_goes_on_with_a_policy_of_ours(made: Path) -> None:
     assert any(moved)
 
 
+@pytest.mark.timeout(1600)
+def test_lerobot_train_keeps_the_average_of_its_steps(made: Path) -> None:
+    folder = made / "run" / "checkpoints" / "last" / "pretrained_model"
+    policy = TandemVLAPolicy.from_pretrained(folder)
+    assert policy.averaged_steps == 3
+    learning = torch.cat([weight.flatten() for weight in policy.get_optim_params()])
+    named = dict(policy.averaged.named_parameters())
+    averaged = torch.cat(
+        [named[name].flatten() for name, weight in policy.model.named_parameters() if weight.requires_grad]
+    )
+    assert 0 < (learning - averaged).abs().max() < 0.1
+
+
+def lerobots(seed: int = 0) -> TandemVLAPolicy:
+    model = small_policy.policy(seed)
+    config = TandemVLAConfig(device="cpu", ema=0.5, chunk_size=small_policy.H, n_action_steps=small_policy.H)
+    camera = PolicyFeature(type=FeatureType.VISUAL, shape=(3, PX, PX))
+    state, action = (PolicyFeature(type=kind, shape=(2,)) for kind in (FeatureType.STATE, FeatureType.ACTION))
+    config.input_features = {"observation.images.front": camera, "observation.state": state}
+    config.output_features = {"action": action}
+    return TandemVLAPolicy(config, model=model)
+
+
+def learn(policy: TandemVLAPolicy, steps: int) -> None:
+    """As LeRobot's loop does: the optimiser moves the weights, then `update` is called."""
+    for _ in range(steps):
+        with torch.no_grad():
+            for weight in policy.get_optim_params():
+                weight.add_(1.0)
+        policy.update()
+
+
+def test_a_checkpoint_holds_the_average_and_training_goes_on_with_what_was_learning(tmp_path: Path) -> None:
+    """The weights w, w + 1, w + 2, w + 3: kept are 1/10, 2/11 and 3/12 of the average before, so it stands at
+    0 → 0.9 → 0.9·2/11 + 2·9/11 = 1.8 → 1.8·3/12 + 3·9/12 = 2.7 above w."""
+    policy = lerobots()
+    before = [weight.detach().clone() for weight in policy.get_optim_params()]
+    learn(policy, 3)
+    policy.save_pretrained(tmp_path)
+    kept = policy_file.load_policy(tmp_path)
+    after = [weight for weight in kept.parameters() if weight.requires_grad]
+    assert len(after) == len(before)
+    for one, other in zip(before, after, strict=True):
+        torch.testing.assert_close(other.detach(), one + 2.7)
+
+    resumed = TandemVLAPolicy.from_pretrained(tmp_path)
+    for again in (policy, resumed):
+        learn(again, 1)
+    for one, other in zip(policy.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_the_average_acts_and_is_evaluated() -> None:
+    policy = lerobots()
+    seen = small_policy.batch(2)
+    batch = {
+        "observation.images.front": lerobot_batch.as_pixels(seen.images["front"]),
+        "observation.state": torch.from_numpy(seen.state),
+        "task": list(seen.instructions),
+        "action": torch.zeros(2, small_policy.H, 2),
+    }
+
+    def loss() -> float:
+        torch.manual_seed(0)
+        with torch.no_grad():
+            return float(policy(batch)[0])
+
+    before, evaluated = policy.predict_action_chunk(batch), loss()  # at first both are the same
+    with torch.no_grad():
+        for weight in policy.get_optim_params():
+            weight.add_(0.3)
+    assert torch.equal(policy.predict_action_chunk(batch), before)
+    policy.eval()
+    assert loss() == evaluated
+    policy.train()
+    assert loss() != evaluated
+    policy.update()
+    assert not torch.equal(policy.predict_action_chunk(batch), before)
+
+
 def test_pictures_survive_the_way_through_floats() -> None:
     rgb = np.arange(256, dtype=np.uint8).repeat(12).reshape(1, 32, 32, 3)
     np.testing.assert_array_equal(lerobot_batch.as_pictures(lerobot_batch.as_pixels(rgb)), rgb)
@@ -128,3 +209,5 @@ def test_flags_that_no_policy_can_have_are_refused() -> None:
         parsed.__post_init__()
     with pytest.raises(ValueError, match="a chunk has 4 steps"):
         TandemVLAConfig(chunk_size=4, n_action_steps=5, device="cpu")
+    with pytest.raises(ValueError, match=r"ema is 1\.0"):
+        TandemVLAConfig(ema=1.0, device="cpu")

@@ -13,10 +13,10 @@ from lerobot.optim import AdamWConfig, CosineDecayWithWarmupSchedulerConfig
 
 from vla.backbone import Architecture
 from vla.lerobot_folder import TYPE
-from vla.sft_config import Schedule
+from vla.sft_config import Optimisation
 from vla.tandem_vla import Voice
 
-DEFAULT, SCHEDULE = Architecture(), Schedule()
+DEFAULT, SCHEDULE = Architecture(), Optimisation()
 
 
 @PreTrainedConfig.register_subclass(TYPE)
@@ -36,6 +36,8 @@ class TandemVLAConfig(PreTrainedConfig):
     token_weight: float = 0.1
     consistency_weight: float = 1.0
     unfrozen_encoder: bool = False
+    ema: float = SCHEDULE.ema
+    """Decay of the averaged weights, which are what is evaluated and kept."""
     image_px: int = DEFAULT.image_px
     width: int = DEFAULT.width
     heads: int = DEFAULT.heads
@@ -56,6 +58,8 @@ class TandemVLAConfig(PreTrainedConfig):
             raise ValueError(f"no voice '{self.voice}'; have: consistency, tokens")
         if not 1 <= self.n_action_steps <= self.chunk_size:
             raise ValueError(f"n_action_steps is {self.n_action_steps}, a chunk has {self.chunk_size} steps")
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"ema is {self.ema}, a decay is 0 (no average) or more and less than 1")
 
     @property
     def architecture(self) -> Architecture:

@@ -1,7 +1,12 @@
-"""A TandemVLA as a LeRobot policy: LeRobot's batches in, losses and actions in physical units out."""
+"""A TandemVLA as a LeRobot policy: LeRobot's batches in, losses and actions in physical units out.
+
+What LeRobot trains is averaged as `tandem vla sft` does it: the average is evaluated, and it is the policy that a
+checkpoint holds. The weights that were learning lie beside it, for `--resume=true` to go on with.
+"""
 
 from __future__ import annotations
 
+import copy
 from collections import deque
 from pathlib import Path
 from typing import Any
@@ -9,6 +14,7 @@ from typing import Any
 import torch
 from lerobot.configs import PreTrainedConfig
 from lerobot.policies.pretrained import PreTrainedPolicy
+from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
@@ -18,18 +24,20 @@ from vla import demonstrations, policy_file, sft
 from vla.lerobot_demonstrations import LerobotDemonstrations, layout_of
 from vla.lerobot_plugin import lerobot_batch
 from vla.lerobot_plugin.configuration_tandem_vla import TandemVLAConfig
+from vla.optimisation import average
 from vla.policy import Interface
 from vla.prepared import PreparedEpisode
 from vla.sft_config import TrainPolicy
 from vla.tandem_vla import TandemVLA
 from vla.windows import Windows
 
-MODEL = "model."
-"""How the wrapped policy's weights are named in LeRobot's own state dicts."""
+LEARNING, AVERAGED = "model.", "averaged."
+"""How the two policies' weights are named in LeRobot's own state dicts."""
+LEARNING_FILE, STEPS = "learning.safetensors", "averaged_steps"
 
 
 class TandemVLAPolicy(PreTrainedPolicy):
-    """The class that `lerobot-train` and `lerobot-eval` make. `model` is the policy that Tandem's commands use."""
+    """The class that `lerobot-train` and `lerobot-eval` make. `model` learns, `averaged` acts and is kept."""
 
     config_class = TandemVLAConfig  # pyright: ignore[reportAssignmentType] - LeRobot declares it None
     name = "tandem_vla"  # pyright: ignore[reportAssignmentType]
@@ -49,6 +57,8 @@ class TandemVLAPolicy(PreTrainedPolicy):
             raise BadInput("a new tandem_vla needs a dataset to take its ranges from", "give --policy.path=FOLDER")
         self.model = untrained(config, Path(dataset_meta.root)) if model is None else model
         self.model.config = self.model.config.but(voice=config.voice)
+        self.averaged = copy.deepcopy(self.model).requires_grad_(False)
+        self.averaged_steps = 0
         self._waiting: deque[Tensor] = deque()
 
     @classmethod
@@ -69,30 +79,53 @@ class TandemVLAPolicy(PreTrainedPolicy):
         if not isinstance(config, TandemVLAConfig):
             raise BadInput(f"{folder} is a {config.type}, not a tandem_vla")
         policy = cls(config, model=model)
+        policy._go_on(folder)
         return policy.to(config.device).eval()
+
+    def _go_on(self, folder: Path) -> None:
+        """With what `lerobot-train` was learning when it wrote the folder; without it, with the policy as it is."""
+        file = folder / LEARNING_FILE
+        if not file.exists():
+            return
+        with safe_open(file, "pt") as stored:
+            policy_file.restore(self.model, {name: stored.get_tensor(name) for name in stored.keys()}, str(file))  # noqa: SIM118
+            self.averaged_steps = int(stored.metadata()[STEPS])
 
     def _save_pretrained(self, save_directory: Path, state_dict: dict[str, Tensor] | None = None) -> None:
         """`state_dict`: gathered by LeRobot where the weights are spread over several GPUs."""
         self.config._save_pretrained(save_directory)
-        policy_file.write_parts(self.model, save_directory)
-        if state_dict is not None:
-            kept = policy_file.weights(self.model)
-            gathered = {name: state_dict[MODEL + name].detach().cpu().contiguous() for name in kept}
-            artefact.write_bytes(save_directory / policy_file.WEIGHTS, save(gathered))
+        policy_file.write_parts(self.averaged, save_directory)
+        names = policy_file.weights(self.averaged)
+        everything = self.state_dict() if state_dict is None else state_dict
 
-    def get_optim_params(self) -> dict:
-        return [weight for weight in self.parameters() if weight.requires_grad]  # pyright: ignore[reportReturnType]
+        def gathered(prefix: str) -> dict[str, Tensor]:
+            return {name: everything[prefix + name].detach().cpu().contiguous() for name in names}
+
+        if state_dict is not None:
+            artefact.write_bytes(save_directory / policy_file.WEIGHTS, save(gathered(AVERAGED)))
+        if self.averaged_steps:
+            learning = save(gathered(LEARNING), {STEPS: str(self.averaged_steps)})
+            artefact.write_bytes(save_directory / LEARNING_FILE, learning)
+
+    def update(self) -> None:
+        """LeRobot calls it after each step of its optimiser."""
+        average(self.averaged.parameters(), self.model.parameters(), self.config.ema, self.averaged_steps)
+        self.averaged_steps += 1
+
+    def get_optim_params(self) -> list[Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride] - any iterable does
+        return [weight for weight in self.parameters() if weight.requires_grad]
 
     def forward(self, batch: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
-        """The imitation loss. Its noise is drawn from torch's own stream, which LeRobot seeds."""
+        """The imitation loss; in `eval` of the average. Its noise is of torch's own stream, which LeRobot seeds."""
         seed = int(torch.randint(0, 2**31 - 1, ()).item())
-        losses = self.model.loss(lerobot_batch.demonstrated(batch, self.model.interface), seed)
+        model = self.model if self.training else self.averaged
+        losses = model.loss(lerobot_batch.demonstrated(batch, self.model.interface), seed)
         return losses.total, {name: value for name, value in losses.parts.items() if name != "total"}
 
     @torch.no_grad()
     def predict_action_chunk(self, batch: dict[str, Any], **_: Any) -> Tensor:
         """[B, T, D], physical units."""
-        actions = self.model.act(lerobot_batch.observations(batch, self.model.interface))
+        actions = self.averaged.act(lerobot_batch.observations(batch, self.averaged.interface))
         return torch.from_numpy(actions)
 
     @torch.no_grad()
