@@ -20,9 +20,10 @@ from hardware.errors import BadInput
 from hardware.gate import Gate
 from twin import parity_report, tracks
 from twin.parity_result import EngineResult, ParityResult, Reference, ScenarioDifference
-from twin.parity_script import Act, Scenario, acts, padded
+from twin.parity_script import Act, Scenario, acts_within_reach, padded
 from twin.sim import scene
 from twin.sim.open import Engine, open_simulator
+from twin.sim.scene import SimScene
 from twin.tracks import Played, Track
 
 log = logging.getLogger(__name__)
@@ -71,12 +72,13 @@ def measure(config: CheckParity) -> tuple[ParityResult, dict[Engine, Played]]:
     world = scene.read(config.bundle)
     narrowest = min(world.objects, key=lambda asset: min(asset.size_m[:2])).name
     name = config.object_name or narrowest
-    found, missing = acts(world, name, config.rate_hz)
+    found, missing = acts_within_reach(world, name, config.rate_hz)
     played: dict[Engine, Played] = {engine: play(config, engine, list(found.values())) for engine in config.engines}
     first, *others = config.engines
     compared = tuple(compare(engine, found, played[first], played[engine]) for engine in others)
     result = ParityResult(
         object_name=name,
+        brought_nearer_mm=brought_nearer_mm(world, found, name),
         rate_hz=config.rate_hz,
         reference=Reference(
             engine=first,
@@ -90,6 +92,11 @@ def measure(config: CheckParity) -> tuple[ParityResult, dict[Engine, Played]]:
         gates=tuple(gates(compared)),
     )
     return result, played
+
+
+def brought_nearer_mm(world: SimScene, found: dict[Scenario, Act], name: str) -> float:
+    at = next(iter(found.values())).start.objects[name].translation_m
+    return float(1000 * np.linalg.norm((world.Ts_base_scan[name].translation_m - at)[:2]))
 
 
 def play(config: CheckParity, engine: Engine, wanted: list[Act]) -> Played:

@@ -58,9 +58,17 @@ def table(result: ParityResult) -> Table:
     steps = [(result.reference.engine, result.reference.step_ms)]
     steps += [(engine.engine, engine.step_ms) for engine in result.engines]
     shown.caption = "a control step of all scenarios: " + ", ".join(f"{name} {ms:.2f} ms" for name, ms in steps)
-    for scenario, why in result.left_out.items():
-        shown.caption += f"\n{scenario} left out: {why}"
+    shown.caption = "\n".join([shown.caption, *notes(result)])
     return shown
+
+
+def nearer(result: ParityResult) -> str:
+    return f"'{result.object_name}' starts {result.brought_nearer_mm:.0f} mm nearer to the arm than the scan saw it"
+
+
+def notes(result: ParityResult) -> list[str]:
+    left_out = [f"{scenario} left out: {why}" for scenario, why in result.left_out.items()]
+    return [nearer(result), *left_out] if result.brought_nearer_mm else left_out
 
 
 def write(folder: Path, result: ParityResult, played: Mapping[Engine, Played]) -> None:
@@ -81,7 +89,7 @@ def write(folder: Path, result: ParityResult, played: Mapping[Engine, Played]) -
             "Differences",
             report_page.pairs(rows),
             report_page.gates([(f"'{result.object_name}'", gate) for gate in result.gates]),
-            report_page.notes(f"{scenario} left out: {why}" for scenario, why in result.left_out.items()),
+            report_page.notes(notes(result)),
             lead=f"The same actions in each; against {result.reference.engine}.",
         ),
         report_page.section("Over time", report_page.picture(folder / "parity.png", "distance over time")),

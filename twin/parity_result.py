@@ -47,6 +47,8 @@ class ParityResult(Config):
     """The whole check."""
 
     object_name: str
+    brought_nearer_mm: NonNegativeFloat = 0.0
+    """How much nearer to the arm than the scan saw it the thing starts: out of reach, nothing can be done with it."""
     rate_hz: PositiveFloat
     reference: Reference
     engines: tuple[EngineResult, ...]

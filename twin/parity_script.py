@@ -39,6 +39,10 @@ PUSHER_SPEED_M_S = 0.4
 LOWEST_M = 0.014
 """Of the tool over the table."""
 WIDEST_GRIP_M = 0.05
+NEARER_M = tuple(0.03 * number for number in range(11))
+"""How much nearer to the arm a thing is tried that it cannot do everything with where the scan saw it."""
+NEAREST_M, CLEAR_M = 0.15, 0.06
+"""Of a thing brought nearer: from the arm's base, and between its outline and another thing's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,15 +56,19 @@ class Act:
     """One row each control step."""
 
 
-def acts(scene: SimScene, object_name: str, control_hz: float) -> tuple[dict[Scenario, Act], dict[Scenario, str]]:
+def acts(
+    scene: SimScene, object_name: str, control_hz: float, nearer_m: float = 0.0
+) -> tuple[dict[Scenario, Act], dict[Scenario, str]]:
     """The scenarios that this twin can do, and why it cannot do the others.
 
-    Raises `BadInput` where there is no such object, or the arm reaches it nowhere.
+    `nearer_m`: how much nearer to the arm's base than the scan saw it the thing starts. Raises `BadInput` where there
+    is no such object, or the arm reaches it nowhere.
     """
     if object_name not in scene.object_names:
         raise BadInput(f"no object '{object_name}' in the twin; have: {', '.join(scene.object_names)}")
     asset = scene.objects[scene.object_names.index(object_name)]
-    script = PusherScript(scene, asset) if scene.hand.arm is None else ArmScript(scene, asset, scene.hand.arm)
+    arm = scene.hand.arm
+    script = PusherScript(scene, asset) if arm is None else ArmScript(scene, asset, arm, nearer_m)
     found: dict[Scenario, Act] = {}
     missing: dict[Scenario, str] = {}
     for scenario in SCENARIOS:
@@ -75,13 +83,50 @@ def acts(scene: SimScene, object_name: str, control_hz: float) -> tuple[dict[Sce
     return found, missing
 
 
-class ArmScript:
-    """For a twin with a robot. Starts from the arm's home with the thing where the scan saw it."""
+def acts_within_reach(
+    scene: SimScene, object_name: str, control_hz: float
+) -> tuple[dict[Scenario, Act], dict[Scenario, str]]:
+    """As `acts`, with the thing brought as much nearer to the arm as lets it do the most; 30 cm at most."""
+    best: tuple[dict[Scenario, Act], dict[Scenario, str]] | None = None
+    refused: BadInput | None = None
+    for nearer_m in NEARER_M:
+        if nearer_m and not clear(scene, object_name, nearer_m):
+            continue
+        try:
+            found = acts(scene, object_name, control_hz, nearer_m)
+        except BadInput as error:
+            refused = refused or error
+            continue
+        best = found if best is None or len(found[0]) > len(best[0]) else best
+        if not best[1] or scene.hand.arm is None:
+            break
+    if best is None:
+        assert refused is not None
+        raise refused
+    return best
 
-    def __init__(self, scene: SimScene, asset: ObjectAsset, arm: ArmModel) -> None:
+
+def clear(scene: SimScene, object_name: str, nearer_m: float) -> bool:
+    """Nothing else stands where the thing would, and it is not at the arm's foot."""
+    if object_name not in scene.object_names:
+        return False
+    at = brought_nearer(scene.Ts_base_scan[object_name], nearer_m).translation_m[:2]
+    radius_m = {asset.name: float(np.hypot(*asset.size_m[:2])) / 2 for asset in scene.objects}
+    gaps_m = [
+        float(np.linalg.norm(scene.Ts_base_scan[name].translation_m[:2] - at)) - radius_m[name]
+        for name in scene.object_names
+        if name != object_name
+    ]
+    return float(np.linalg.norm(at)) >= NEAREST_M and min(gaps_m, default=1.0) > radius_m[object_name] + CLEAR_M
+
+
+class ArmScript:
+    """For a twin with a robot. Starts from the arm's home with the thing where the scan saw it, or nearer."""
+
+    def __init__(self, scene: SimScene, asset: ObjectAsset, arm: ArmModel, nearer_m: float = 0.0) -> None:
         self._scene, self._asset, self._arm = scene, asset, arm
         self._planner = Planner(Kinematics(kinematic_model(arm), TIP), arm)
-        self._T_base_obj = upright(scene.Ts_base_scan[asset.name])
+        self._T_base_obj = brought_nearer(upright(scene.Ts_base_scan[asset.name]), nearer_m)
 
     def act(self, scenario: Scenario, control_hz: float) -> Act:
         if scenario == "drop":
@@ -200,6 +245,13 @@ def upright(T_base_obj: Pose) -> Pose:
     x = T_base_obj.rotation[:2, 0]
     rotation = rotation_about_z(math.atan2(x[1], x[0]))
     return Pose.from_parts("base", T_base_obj.child, rotation, T_base_obj.translation_m)
+
+
+def brought_nearer(T_base_obj: Pose, nearer_m: float) -> Pose:
+    """Along the table, towards the arm's base, turned as it was."""
+    at = T_base_obj.translation_m.copy()
+    at[:2] *= 1 - nearer_m / np.linalg.norm(at[:2])
+    return Pose.from_parts("base", T_base_obj.child, T_base_obj.rotation, at)
 
 
 def dropped(name: str, T_base_obj: Pose) -> Start:

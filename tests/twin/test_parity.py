@@ -10,7 +10,7 @@ from hardware.errors import BadInput, GateFailed
 from hardware.spatial import Pose
 from twin import parity, parity_report, tracks
 from twin.parity import CheckParity
-from twin.parity_script import Act, Scenario, acts
+from twin.parity_script import Act, Scenario, acts, acts_within_reach, clear
 from twin.sim import scene
 from twin.sim.mujoco import MujocoSim
 from twin.tracks import Played, Track
@@ -126,6 +126,36 @@ def test_things_out_of_reach_and_unknown_ones_are_refused(bundle: Path) -> None:
         acts(world, "brick", RATE_HZ)
     with pytest.raises(BadInput, match="have: block, brick, wedge"):
         acts(world, "mug", RATE_HZ)
+
+
+def test_a_thing_out_of_reach_is_brought_nearer_until_it_can_be_lifted_and_that_is_said(bundle: Path) -> None:
+    """The brick stands 430 mm from the arm; an SO-101 grips at most 330 mm away."""
+    world = scene.read(bundle)
+    found, missing = acts_within_reach(world, "brick", RATE_HZ)
+    assert missing == {}
+    at = {tuple(found[scenario].start.objects["brick"].translation_m[:2]) for scenario in found}
+    assert len(at) == 1
+    seen = world.Ts_base_scan["brick"].translation_m[:2]
+    near = np.array(next(iter(at)))
+    assert float(np.cross(np.append(near, 0), np.append(seen, 0))[2]) == pytest.approx(0.0, abs=1e-9)
+    moved_mm = parity.brought_nearer_mm(world, found, "brick")
+    assert moved_mm == pytest.approx(1000 * (np.linalg.norm(seen) - np.linalg.norm(near)))
+    assert 90 < moved_mm < 250
+
+
+def test_what_the_arm_reaches_stays_where_the_scan_saw_it(bundle: Path) -> None:
+    world = scene.read(bundle)
+    found, _ = acts_within_reach(world, "block", RATE_HZ)
+    assert parity.brought_nearer_mm(world, found, "block") == pytest.approx(0.0, abs=1e-9)
+
+
+def test_nothing_is_brought_into_another_thing_or_under_the_arm(bundle: Path) -> None:
+    """The block stands 201 mm before the arm: 60 mm nearer would be under it; the brick's way ends at the block."""
+    world = scene.read(bundle)
+    assert not clear(world, "block", 0.06)
+    brick_m = np.linalg.norm(world.Ts_base_scan["brick"].translation_m[:2])
+    block_m = np.linalg.norm(world.Ts_base_scan["block"].translation_m[:2])
+    assert not clear(world, "brick", float(brick_m - block_m))
 
 
 def test_an_engine_named_twice_is_refused(bundle: Path) -> None:
