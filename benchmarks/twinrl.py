@@ -288,8 +288,8 @@ def main() -> None:
     }
     scale = scale.but(**{name: value for name, value in changes.items() if value is not None})
     settings = flags.out / "scale.json"
-    if settings.is_file() and Scale.model_validate_json(settings.read_text()) != scale:
-        parser.error(f"{flags.out} holds pieces of another scale; name a new folder")
+    if settings.is_file() and Scale.model_validate_json(settings.read_text()).but(seeds=scale.seeds) != scale:
+        parser.error(f"{flags.out} holds pieces of another scale; name a new folder, or change its seeds alone")
     flags.out.mkdir(parents=True, exist_ok=True)
     artefact.write_model(settings, scale)
     began = time.monotonic()

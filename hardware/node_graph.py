@@ -11,6 +11,8 @@ from hardware.cell_devices import ArmConfig, BenchArm, NoPolicy, ServerPolicy
 from hardware.page.config import ServePage
 
 PACKAGE = "tandem_nodes"
+HEARERS = ("executor", "policy", "recorder", "gui", "reset_guide", "intervention")
+"""Modules that live by the conductor's announcements."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,7 @@ def graph(cell: CellConfig, occasion: Occasion) -> tuple[NodeSpec, ...]:
         specs.append(node("intervention", tier=4, kind=occasion.intervention))
     pace = "person" if occasion.is_paced_by_person else "clock"
     conductor = node("conductor", tier=5, run=run, episodes=occasion.episodes, seed=occasion.seed, pace=pace)
+    conductor.parameters["hearers"] = " ".join(spec.name for spec in specs if spec.module in HEARERS)
     if occasion.guide is not None:
         conductor.parameters["guide"] = str(occasion.guide)
     specs.append(conductor)
