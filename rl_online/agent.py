@@ -22,7 +22,6 @@ from torch.nn.utils import clip_grad_norm_
 
 from hardware import artefact
 from hardware.config import Config
-from hardware.dataset.frame_grid import SOURCES
 from hardware.errors import BadInput, TandemError
 from rl_online import embedding
 from rl_online.critic import ChunkCritic, calibrated_gap, follow, target, td_loss
@@ -108,7 +107,7 @@ class Agent:
 
     def rows(self, batch: Transitions) -> Rows:
         chunks = of_chunks(batch.rewards.astype(np.float64), batch.terminated, batch.executed, self.algorithm.gamma)
-        shown = batch.is_correction | (batch.source == SOURCES.index("twin")) | (batch.success == 1)
+        shown = batch.is_correction | (batch.success == 1)
         context, next_context = self._tensor(batch.context), self._tensor(batch.next_context)
         return Rows(
             context=context,
@@ -212,19 +211,30 @@ class Agent:
         on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         artefact.write_bytes(file, save(on_cpu, {"progress": self.progress.model_dump_json()}))
 
+    def inherit(self, file: Path) -> None:
+        """Head and critics of another run's checkpoint; counts and optimisers begin anew. Raises as `restore` does."""
+        self._take(self._read(file)[1])
+
     def restore(self, file: Path) -> None:
         """Raises `BadInput` for a checkpoint of another policy."""
+        progress, tensors = self._read(file)
+        self.progress = progress
+        self._take(tensors)
+        restore_moments(self.actor_optimiser, part(tensors, "actor_moments."))
+        restore_moments(self.critic_optimiser, part(tensors, "critic_moments."))
+
+    def _read(self, file: Path) -> tuple[Progress, dict[str, Tensor]]:
         with safe_open(str(file), framework="pt") as stored:
             progress = Progress.model_validate_json((stored.metadata() or {})["progress"])
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - not a dict
         if progress.embedding != self.shape.embedding:
             raise BadInput(f"{file} belongs to another policy", "name a new --output")
-        self.progress = progress
+        return progress, tensors
+
+    def _take(self, tensors: dict[str, Tensor]) -> None:
         self.head.load_state_dict(part(tensors, "head."))
         self.critic.load_state_dict(part(tensors, "critic."))
         self.slow.load_state_dict(part(tensors, "slow."))
-        restore_moments(self.actor_optimiser, part(tensors, "actor_moments."))
-        restore_moments(self.critic_optimiser, part(tensors, "critic_moments."))
 
 
 def take_head(policy: TandemVLA, data: bytes) -> None:

@@ -28,7 +28,7 @@ from rl_online import embedding
 from rl_online.agent import Agent, Stage
 from rl_online.link import FOR_ACTORS, LearnerServer, RunSettings
 from rl_online.presets import Algorithm, PresetName, preset
-from rl_online.replay import Mixture, Replay, Transitions
+from rl_online.replay import Mixture, Replay, Transitions, episodes_of, joined, read_all
 from vla.demonstrations import (
     Demonstrations,
     cameras_of,
@@ -42,7 +42,7 @@ from vla.tandem_vla import TandemVLA
 log = logging.getLogger(__name__)
 
 SETTINGS, CHECKPOINT, FIGURES = "run.json", "agent.safetensors", "learn.json"
-POLICY, DEMOS, ONLINE = "policy", "demos", "online"
+POLICY, DEMOS, ONLINE, SEEDS = "policy", "demos", "online", "seeds"
 IDLE_S = 0.02
 
 
@@ -57,6 +57,12 @@ class LearnOnline(Config):
     """Episode stores or LeRobot datasets of demonstrations."""
     twin_demos: tuple[Path, ...] = ()
     """The same, made in the twin (`tandem rl expand`)."""
+    inherit: Path | None = None
+    """A run of the same backbone, in the twin: its head and critics are gone on with, and some of its episodes are
+    among what was tried before this run's first."""
+    inherit_successes: NonNegativeInt = 20
+    """The newest of them. 20 successes and no failure is the best of TwinRL's ablation."""
+    inherit_failures: NonNegativeInt = 0
     preset: PresetName = "twinrl"
     offline_steps: int = Field(default=-1, ge=-1)
     """Critic updates before anything is tried; −1: as the preset has it."""
@@ -158,10 +164,16 @@ class Learner:
         self.config = config
         self.agent = Agent(policy, config.algorithm, config.seed)
         shape = self.agent.shape
-        self.mixture = Mixture(Replay(config.output / DEMOS, shape), Replay(config.output / ONLINE, shape))
+        self.mixture = Mixture(
+            Replay(config.output / DEMOS, shape),
+            Replay(config.output / ONLINE, shape),
+            None if config.inherit is None else Replay(config.output / SEEDS, shape),
+        )
         if (config.output / CHECKPOINT).is_file():
             self.agent.restore(config.output / CHECKPOINT)
             log.info("goes on from update %d", self.agent.progress.critic_updates)
+        elif config.inherit is not None:
+            self._inherit(config.inherit)
         self._lock = threading.Lock()
         self._published = (self.agent.progress.version, self.agent.published())
         self._saved_s = self._heard_s = time.monotonic()
@@ -169,6 +181,21 @@ class Learner:
         self.board = SummaryWriter(
             str(config.output / "tensorboard"), purge_step=self.agent.progress.critic_updates + 1
         )
+
+    def _inherit(self, run: Path) -> None:
+        """Raises `BadInput` where the other run has another backbone, or not enough episodes."""
+        assert self.mixture.seeds is not None
+        self.agent.inherit(run / CHECKPOINT)
+        tried = read_all(run / ONLINE)
+        chosen = []
+        for success, wanted in ((True, self.config.inherit_successes), (False, self.config.inherit_failures)):
+            chosen.append(episodes_of(tried, success, wanted))
+            have = int(np.count_nonzero(np.diff(chosen[-1].episode, prepend=-1)))
+            if have < wanted:
+                kind = "successes" if success else "failures"
+                raise BadInput(f"{run} tried {have} {kind}; {wanted} are to be inherited", "ask for fewer")
+        self.mixture.seeds.add(joined(chosen))
+        log.info("%d chunks inherited from %s", len(self.mixture.seeds), run)
 
     # ── what actors ask (their threads) ─────────────────────────────────────────────────────────────────────
 

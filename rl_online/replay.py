@@ -291,12 +291,35 @@ def lock(folder: Path) -> int:
     return handle
 
 
+def read_all(folder: Path) -> Transitions:
+    """Every acknowledged row, in the order of coming, of a replay that another process may be writing."""
+    shape = Replay.shape_of(folder)
+    return joined([read_segment(segment, shape) for segment in segments(folder)] or [empty(shape)])
+
+
+def empty(shape: ReplayShape) -> Transitions:
+    return as_transitions({name: np.empty((0, *row), dtype) for name, (dtype, row) in layout(shape).items()})
+
+
+def episodes_of(rows: Transitions, success: bool, count: int) -> Transitions:
+    """The last `count` whole episodes that ended so, or as many as there are. An episode's rows lie together."""
+    begins = np.flatnonzero(np.diff(rows.episode, prepend=-1))
+    ends = np.append(begins[1:], len(rows))
+    spans = [span for span in zip(begins, ends, strict=True) if rows.success[span[0]] == int(success)]
+    chosen = [np.arange(*span) for span in spans[len(spans) - min(count, len(spans)) :]]
+    return rows.take(np.concatenate(chosen) if chosen else np.zeros(0, np.int64))
+
+
 @dataclass(frozen=True, eq=False)
 class Mixture:
-    """Half the batch from demonstrations and corrections, half from what was tried (HIL-SERL, arXiv 2410.21845)."""
+    """Half the batch from demonstrations and corrections, half from what was tried (HIL-SERL, arXiv 2410.21845).
+
+    `seeds`: tried elsewhere, in the twin, before this run's first episode; they belong to the half that was tried.
+    """
 
     demos: Replay
     online: Replay
+    seeds: Replay | None = None
 
     def add(self, offered: Transitions) -> int:
         """Everything goes to the online replay, corrections to the demonstrations too, and those first: what is
@@ -309,11 +332,18 @@ class Mixture:
 
     def sample(self, count: int, rng: Generator) -> Transitions:
         """Half and half, the odd one from the demonstrations; all from one side while the other is empty."""
-        if len(self.online) == 0 or len(self.demos) == 0:
-            return (self.demos if len(self.online) == 0 else self.online).sample(count, rng)
-        tried = count // 2
-        return joined([self.demos.sample(count - tried, rng), self.online.sample(tried, rng)])
+        seeded = 0 if self.seeds is None else len(self.seeds)
+        have = seeded + len(self.online)
+        tried = count if len(self.demos) == 0 else 0 if have == 0 else count // 2
+        parts = [self.demos.sample(count - tried, rng)] if tried < count else []
+        rows = rng.integers(have, size=tried) if tried else np.zeros(0, np.int64)
+        if self.seeds is not None and (rows < seeded).any():
+            parts.append(self.seeds.rows(rows[rows < seeded]))
+        if (rows >= seeded).any():
+            parts.append(self.online.rows(rows[rows >= seeded] - seeded))
+        return joined(parts)
 
     def close(self) -> None:
-        self.demos.close()
-        self.online.close()
+        for replay in (self.demos, self.online, self.seeds):
+            if replay is not None:
+                replay.close()

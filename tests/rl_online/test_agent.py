@@ -49,8 +49,8 @@ def test_the_target_of_a_terminal_chunk_is_its_reward_alone():
 def test_only_what_was_shown_or_succeeded_is_imitated():
     made = agent()
     sources = np.array([SOURCES.index(name) for name in ("policy", "policy", "human", "twin")])
-    tensors = made.rows(rows(4, made, source=sources, success=np.array([0, 1, 0, -1])))
-    assert tensors.worth.tolist() == [0.0, 1.0, 1.0, 1.0]
+    tensors = made.rows(rows(4, made, source=sources, success=np.array([0, 1, 0, 0])))
+    assert tensors.worth.tolist() == [0.0, 1.0, 1.0, 0.0]  # a failure inherited from the twin is none to imitate
 
 
 def test_cal_ql_is_part_of_the_offline_loss_only():

@@ -1,5 +1,6 @@
 """Learner and actor in processes of their own: kills lose nothing that was acknowledged, and nobody waits for ever."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -10,11 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from hardware import artefact
 from hardware.errors import BadInput
 from rl_online.agent import Agent
 from rl_online.episode_log import EpisodeLog, store_episode
+from rl_online.learner import CHECKPOINT, ONLINE, Learner, LearnOnline
 from rl_online.link import ADDRESS, Address, LearnerLink, LearnerLost, LearnerServer, patiently
 from rl_online.presets import PRESETS
 from rl_online.replay import Mixture, Replay, Transitions
@@ -114,6 +117,31 @@ def prepared(folder: Path) -> TandemVLA:
 def start(folder: Path, transitions: int) -> subprocess.Popen[bytes]:
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen([sys.executable, str(SCRIPT), str(folder), str(transitions)], env=environment)
+
+
+def test_a_run_goes_on_with_what_another_learned_and_tried(tmp_path: Path):
+    policy, twin = prepared(tmp_path), tmp_path / "twin"
+    agent = Agent(policy, PRESETS["twinrl"], seed=5)
+    agent.save(twin / CHECKPOINT)
+    tried = some(6, shape=agent.shape)
+    tried.episode[:], tried.success[:] = [0, 0, 1, 1, 2, 2], [1, 1, 0, 0, 1, 1]
+    with contextlib.closing(Replay(twin / ONLINE, agent.shape)) as replay:
+        replay.add(tried)
+    config = LearnOnline(
+        policy=tmp_path / "policy", output=tmp_path / "run", demos=(tmp_path / "demos",), inherit=twin,
+        inherit_successes=1, inherit_failures=1,
+    )  # fmt: skip
+    for _ in range(2):  # the second time from the disk
+        learner = Learner(config, load_policy(tmp_path / "policy"))
+        assert learner.mixture.seeds is not None
+        assert sorted(learner.mixture.seeds.column("id")) == sorted(tried.id[2:])
+        assert len(learner.mixture.online) == 0
+        for mine, theirs in zip(learner.agent.critic.parameters(), agent.critic.parameters(), strict=True):
+            assert torch.equal(mine, theirs)
+        learner.keep()
+        learner.close()
+    with pytest.raises(BadInput, match="tried 2 successes; 3 are to be inherited"):
+        Learner(config.but(output=tmp_path / "other", inherit_successes=3), load_policy(tmp_path / "policy"))
 
 
 @pytest.mark.slow

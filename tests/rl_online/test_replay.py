@@ -11,7 +11,7 @@ import pytest
 import zarr
 
 from hardware.errors import BadInput
-from rl_online.replay import CHUNK_ROWS, Mixture, Replay, joined, new_ids
+from rl_online.replay import CHUNK_ROWS, Mixture, Replay, episodes_of, joined, new_ids, read_all
 from tests.rl_online.transitions import SHAPE, some
 
 SCRIPT = Path(__file__).parent / "append_until_killed.py"
@@ -105,6 +105,32 @@ def test_a_batch_is_half_demonstrations_and_half_tried(mixture: Mixture):
     batch = mixture.sample(65, np.random.default_rng(0))
     assert np.isin(batch.id, demos.id).sum() == 33
     assert np.isin(batch.id, tried.id).sum() == 32
+
+
+def test_seeds_belong_to_the_half_that_was_tried(tmp_path: Path):
+    parts = [Replay(tmp_path / name, SHAPE) for name in ("demos", "online", "seeds")]
+    demos, online, seeds = [some(count, count, "policy") for count in (3, 30, 10)]
+    for replay, rows in zip(parts, (demos, online, seeds), strict=True):
+        replay.add(rows)
+    seeded = Mixture(*parts)
+    batch = seeded.sample(801, np.random.default_rng(0))
+    assert np.isin(batch.id, demos.id).sum() == 401
+    assert 60 < np.isin(batch.id, seeds.id).sum() < 140  # 400 · 10 / 40 = 100 ± 4.6 deviations
+    assert set(batch.id) <= {*demos.id, *online.id, *seeds.id}
+    seeded.close()
+
+
+def test_the_newest_whole_episodes_of_a_kind_are_taken(tmp_path: Path):
+    rows = some(9)
+    rows.episode[:] = [0, 0, 1, 2, 2, 2, 3, 3, 4]
+    rows.success[:] = [1, 1, 0, 1, 1, 1, 0, 0, 1]
+    replay = Replay(tmp_path / "r", SHAPE)
+    replay.add(rows)
+    stored = read_all(tmp_path / "r")  # while the other writes
+    assert episodes_of(stored, True, 2).id.tolist() == rows.id[[3, 4, 5, 8]].tolist()
+    assert episodes_of(stored, False, 5).id.tolist() == rows.id[[2, 6, 7]].tolist()
+    assert len(episodes_of(stored, True, 0)) == 0
+    replay.close()
 
 
 def test_before_anything_was_tried_the_batch_is_all_demonstrations(mixture: Mixture):
