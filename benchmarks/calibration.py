@@ -1,6 +1,7 @@
 """How exactly the calibration commands find a camera, on rendered photos whose truth is known (simulated bench).
 
-`python benchmarks/calibration.py [--quick] [--json FILE]`. For each seed: a virtual phone is held by a simulated tool
+`python benchmarks/calibration.py [--quick] [--json FILE]`; real data sets that lie beside the checkout are measured,
+too (benchmarks/calibration_real.py). For each seed: a virtual phone is held by a simulated tool
 that repeats to 0.2 mm and 0.01°; it photographs the board from 24 stops, through a lens with distortion, blur and
 sensor noise. Intrinsics come from `calibration.intrinsics`, the camera's place from `calibration.hand_eye`: on the
 tool (T_tool_cam), and standing while the tool carries the board past it through the same views (T_base_cam). The quick
@@ -22,7 +23,7 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks import machine
+from benchmarks import calibration_real, machine
 from calibration import hand_eye, intrinsics
 from calibration.boards import detect
 from calibration.calibrate_base import Touch
@@ -51,8 +52,13 @@ def main() -> None:
     given = arguments.parse_args()
     rows = [measure(seed) for seed in track(range(1 if given.quick else 5), "photographing")]
     show(rows)
+    found = None
+    if calibration_real.real_sets.DATA.is_dir():
+        found = calibration_real.rows()
+        show_real(found)
     if given.json:
-        write_text(given.json, json.dumps({"machine": machine.describe(), "rows": rows}, indent=1) + "\n")
+        report = {"machine": machine.describe(), "real": found, "rows": rows}
+        write_text(given.json, json.dumps(report, indent=1, ensure_ascii=False) + "\n")
 
 
 def measure(seed: int) -> dict[str, float]:
@@ -144,6 +150,13 @@ def show(rows: list[dict[str, float]]) -> None:
     for row in rows:
         table.add_row(*(f"{value:.3g}" for value in row.values()))
     table.add_row("worst", *(f"{max(row[key] for row in rows):.3g}" for key in list(rows[0])[1:]))
+    Console(width=150).print(table)
+
+
+def show_real(rows: list[calibration_real.Row]) -> None:
+    table = Table("measure", "value", "asked", "kept", title="real data")
+    for row in rows:
+        table.add_row(str(row["measure"]), f"{row['value']:.3g}", str(row["asked"]), "yes" if row["kept"] else "NO")
     Console(width=150).print(table)
 
 

@@ -1,22 +1,26 @@
 """Hand-eye: the known answer comes back, bad motion and bad views are named, and real robots agree."""
 
-import json
-import re
-from pathlib import Path
-
 import numpy as np
 import pytest
 import synthetic
+from real_sets import (
+    DOOSAN_MM,
+    as_sights,
+    doosan_ruler,
+    doosan_stops,
+    needs_data,
+    stored,
+    ur3_published_m,
+    ur3_stops,
+)
 
-from calibration import calibrate_hand_eye, drift, hand_eye, next_view, result, views
+from calibration import calibrate_hand_eye, drift, hand_eye, next_view, result
 from calibration.half_turn import HALF_TURN, half_turned
-from calibration.hand_eye import Corners, HandEyeView, TooLittleMotion
-from hardware.board import CharucoBoard, Chessboard
-from hardware.camera_model import CameraModel
+from calibration.hand_eye import HandEyeView, TooLittleMotion
+from hardware.board import CharucoBoard
 from hardware.errors import BadInput, GateFailed
-from hardware.spatial import Pose, rotation_from_rotvec
+from hardware.spatial import Pose
 
-DATA = Path(__file__).parents[2].parent / "shared" / "data"
 BOARD = CharucoBoard()
 
 
@@ -128,115 +132,34 @@ def test_command_writes_a_result_that_its_check_accepts_and_a_knocked_camera_fai
 
 # ── real robots ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="the real data sets are not beside the checkout")
-
-
-def matrix_of(file):
-    T = np.array([float(x) for x in re.findall(r"-?\d+\.\d+(?:e-?\d+)?", file.read_text())]).reshape(4, 4)
-    T[:3, 3] /= 1000
-    u, _, vt = np.linalg.svd(T[:3, :3])
-    T[:3, :3] = u @ vt
-    return T
-
-
-def doosan_stops():
-    folder, stops = DATA / "handeye_eye_in_hand", []
-    grid = np.array([[0.03 * c, 0.03 * r, 0] for r in range(1, 5) for c in range(1, 7)])
-    for file in sorted((folder / "poses").glob("pose_*.txt")):
-        with np.load(folder / "poses" / f"board{file.stem}.npz") as stored:
-            R, t = rotation_from_rotvec(stored["rvec"].ravel()), stored["tvec"].ravel()
-        T_cam_board = Pose.from_parts("cam", "board", R, t)
-        corners = Corners.of_pose(T_cam_board, grid, 899.0)
-        stops.append(HandEyeView(file.stem, Pose("base", "tool", matrix_of(file)), T_cam_board, corners))
-    return stops
-
 
 @needs_data
 def test_a_doosan_with_the_camera_in_its_hand():
     solved = hand_eye.solve(doosan_stops(), "eye_in_hand")
     assert solved.spread_mm <= 1.5
-    assert np.linalg.norm(1000 * solved.X.translation_m - [-17.5, 32.1, -12]) <= 1.5
+    assert np.linalg.norm(1000 * solved.X.translation_m - DOOSAN_MM) <= 1.5
 
 
 @needs_data
 def test_the_check_rejects_a_transform_measured_with_a_ruler(tmp_path):
     stops = doosan_stops()
     solved = hand_eye.solve(stops, "eye_in_hand")
-    ruler = Pose("tool", "cam", matrix_of(DATA / "handeye_eye_in_hand" / "handeye_T_tool_cam.txt"))
-    stored = result.HandEyeResult(
-        made=result.now(),
-        board=BOARD,
-        mounting="eye_in_hand",
-        answer=result.StoredPose.of(ruler),
-        board_pose=result.StoredPose.of(solved.Z),
-        held_out_mm=solved.held_out_mm,
-        held_out_deg=solved.held_out_deg,
-        spread_mm=solved.spread_mm,
-        rms_px=None,
-        deviation_mm=1.0,
-        deviation_deg=0.1,
-    )
     file, sights = tmp_path / "ruler.json", tmp_path / "views.json"
-    result.write(file, stored)
-    sights.write_text(
-        calibrate_hand_eye.Sights(
-            mounting="eye_in_hand",
-            views=tuple(
-                calibrate_hand_eye.Sight(T_base_tool=rows(s.T_base_tool), T_cam_board=rows(s.T_cam_board))
-                for s in stops
-            ),
-        ).model_dump_json()
-    )
+    result.write(file, stored(solved, doosan_ruler(), BOARD))
+    sights.write_text(as_sights(stops).model_dump_json())
     check = drift.CheckCalibration(result_file=file, views=sights)
     with pytest.raises(GateFailed, match=r"11[23]\.?"):
         drift.measure(check)
-    result.write(file, stored.but(answer=result.StoredPose.of(solved.X)))
+    result.write(file, stored(solved, solved.X, BOARD))
     assert drift.measure(check) == 0
-
-
-def forward_kinematics(links, q_rad):
-    """Standard Denavit-Hartenberg."""
-    T = np.eye(4)
-    for link, q in zip(links, q_rad, strict=True):
-        theta, alpha = q + link["theta_offset"], link["alpha"]
-        ct, st, ca, sa = np.cos(theta), np.sin(theta), np.cos(alpha), np.sin(alpha)
-        T = T @ np.array(
-            [
-                [ct, -st * ca, st * sa, link["a"] * ct],
-                [st, ct * ca, -ct * sa, link["a"] * st],
-                [0, sa, ca, link["d"]],
-                [0, 0, 0, 1],
-            ]
-        )
-    return T
 
 
 @needs_data
 @pytest.mark.slow
 def test_a_ur3_before_a_standing_camera_whose_board_is_taken_upside_down():
-    folder, board = DATA / "handeye_eye_to_hand", Chessboard(squares_x=10, squares_y=8, square_m=0.02)
-    links = json.loads((folder / "robot_model_dh_nominal_ur3a.json").read_text())["joints"]
-    given = json.loads((folder / "intrinsics_cam1.json").read_text())
-    k1, k2, p1, p2, k3 = given["distortion"]["coefficients"]
-    lens = {name: given["intrinsics_K"][key] for name, key in (("fx_px", "fx"), ("fy_px", "fy"))}
-    centre = {"cx_px": given["intrinsics_K"]["cx"] + 0.5, "cy_px": given["intrinsics_K"]["cy"] + 0.5}
-    camera = CameraModel(width_px=1920, height_px=1080, **lens, **centre, k1=k1, k2=k2, p1=p1, p2=p2, k3=k3)
-    stops = []
-    for stop in json.loads((folder / "dataset_ur3a_joint_images_40poses.json").read_text())["poses"]:
-        file = folder / "images" / f"img{stop['pose_id']}_cam1.jpg"
-        found, _ = views.look(board, [file])
-        if found:
-            here = camera.scaled(found[0].width_px / camera.width_px)
-            T_cam_board, corners = calibrate_hand_eye.board_pose(here, board, found[0].detection)
-            q_rad = np.radians(list(stop["joint_angles_deg"].values()))
-            stops.append(
-                HandEyeView(file.stem, Pose("base", "tool", forward_kinematics(links, q_rad)), T_cam_board, corners)
-            )
+    stops = ur3_stops()
     solved = hand_eye.solve(stops, "eye_to_hand", ambiguous_board=True)
     assert len(stops) == 40
     assert len(solved.turned) >= 10
     assert solved.spread_mm <= 15
-    published = json.loads((folder / "tf_base_to_camera.json").read_text())["T_base_to_camera"]["cam1"][
-        "translation_m"
-    ]
-    assert np.linalg.norm(solved.X.translation_m - published) < 0.03
+    assert np.linalg.norm(solved.X.translation_m - ur3_published_m()) < 0.03

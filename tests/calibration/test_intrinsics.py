@@ -6,12 +6,12 @@ import cv2
 import numpy as np
 import pytest
 import synthetic
+from real_sets import CHESSBOARD_FOCAL_PX, chessboard_photos, needs_data
 
 from calibration import calibrate_camera, drift, intrinsics, next_view, result, views
 from hardware.board import CharucoBoard, Chessboard
 from hardware.errors import BadInput, GateFailed
 
-DATA = Path(__file__).parents[2].parent / "shared" / "data"
 BOARD = CharucoBoard()
 
 
@@ -72,17 +72,14 @@ def test_too_few_pictures_and_pictures_of_two_sizes_are_refused(tmp_path):
         views.pictures(tmp_path / "empty")
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="the real data sets are not beside the checkout")
+@needs_data
 @pytest.mark.slow
 def test_opencvs_chessboard_photos_give_the_published_focal_length(tmp_path):
-    folder, out = tmp_path / "left", tmp_path / "left.json"
-    folder.mkdir()
-    for file in sorted((DATA / "chessboard_stereo").glob("left[0-9]*.jpg")):
-        (folder / file.name).symlink_to(file)
+    folder, out = chessboard_photos(tmp_path / "left"), tmp_path / "left.json"
     config = calibrate_camera.CalibrateCamera(pictures=folder, output=out, board=Chessboard())
     assert calibrate_camera.calibrate(config) == 0
     stored = result.read(out)
-    assert abs(stored.camera.fx_px / 535.915733961632 - 1) < 0.005
+    assert abs(stored.camera.fx_px / CHESSBOARD_FOCAL_PX - 1) < 0.005
     assert stored.rms_px <= 0.45
     assert stored.held_out_rms_px <= 0.45
     assert drift.measure(drift.CheckCalibration(result_file=out, pictures=folder)) == 0

@@ -1,16 +1,14 @@
 """Clock offsets: put in on purpose, found again; on a simulated wrist and on a recorded arm."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
+from real_sets import eth_streams, needs_data
 
-from calibration import calibrate_time, time_offset
+from calibration import time_offset
 from calibration.time_offset import PoseStream
 from hardware.errors import BadInput
 from hardware.spatial import Pose
 
-DATA = Path(__file__).parents[2].parent / "shared" / "data" / "pose_streams"
 T_TOOL_CAM = Pose.exp("tool", "cam", np.array([-0.02, 0.03, 0.05, 0.1, -0.2, 1.5]))
 T_BASE_BOARD = Pose.exp("base", "board", np.array([0.4, -0.1, 0.02, 0.02, -0.03, 0.4]))
 
@@ -65,18 +63,9 @@ def test_streams_that_do_not_move_or_do_not_match_are_refused():
         PoseStream(np.array([0, 1, 2, 3, 4, 4, *range(5, 30)], float), np.tile(np.eye(4), (31, 1, 1)))
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="the real data sets are not beside the checkout")
+@needs_data
 @pytest.mark.slow
 def test_forty_milliseconds_put_into_a_recorded_stream_come_back():
-    robot = calibrate_time.read_stream(DATA / "robot_arm_complete_bag_color_and_ir_base_link_sr300_hinge.csv")
-    target = calibrate_time.read_stream(DATA / "robot_arm_complete_bag_color_and_ir_target_ir.csv")
-    start_s = robot.stamps_s[0]
-    robot = PoseStream(robot.stamps_s - start_s, robot.Ts)
-    found = {
-        late_s: time_offset.solve(
-            robot, PoseStream(target.stamps_s - start_s - late_s, np.linalg.inv(target.Ts)), "eye_in_hand"
-        )
-        for late_s in (0.0, 0.04)
-    }
+    found = {late_s: time_offset.solve(*eth_streams(late_s), "eye_in_hand") for late_s in (0.0, 0.04)}
     assert found[0.04].offset_s - found[0.0].offset_s == pytest.approx(0.04, abs=0.003)
     assert found[0.0].answer.spread_mm < 4.0
