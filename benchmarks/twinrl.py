@@ -9,10 +9,11 @@ vision. Every piece that is finished lies in OUT and is not done again: stop and
   sft       twin demonstrations in ID and OOD against success on the plant, beside the paper's table
   map       the twin's failure map against the plant's: r and MMRV over cells of the start grid
   deadlock  RL in OOD alone from the policy of ID demonstrations: does it ever find a success?
-  robot     presets twinrl, conrft, hil_serl: robot steps against success, in rounds of a learner and an actor
-  buffer    twinrl again, with its twin demonstrations left out of the replay
+  robot     robot steps against success, in rounds of a learner and an actor: `twinrl` after RL in the twin,
+            `conrft` and `hil_serl` without a twin
+  buffer    twinrl again, with other numbers of the twin's successes and failures in the robot's buffer
   resets    twinrl again, with resets uniform over the regions
-Not here: failed twin episodes in the buffer, process rewards, LeRobot's own HIL-SERL learner.
+Not here: process rewards, LeRobot's own HIL-SERL learner.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import argparse
 import json
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,16 +34,17 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks import machine
-from benchmarks.twinrl_pieces import CELLS, QUICK, Bench, Counts, Scale, only
+from benchmarks.twinrl_pieces import CELLS, QUICK, WIDEST, Bench, Counts, Scale, only
 from hardware import artefact
 from hardware.config import Config
-from rl_online.presets import PRESETS
+from rl_online.mine import PLAN
+from rl_online.presets import PresetName
 from rl_online.regions import PartName
 from twin.fidelity import PolicyOutcomes, measure
 from vla.intervals import wilson
 
-PAPER = {"0_0": (40, 0), "30_30": (70, 30), "60_30": (80, 40), "30_60": (70, 70)}
-"""Success in ID and OOD, %."""
+PAPER = {"0_0": (40, 0), "30_30": (70, 30), "60_30": (80, 40), "30_60": (70, 70), WIDEST: None}
+"""Success in ID and OOD, %. The widest is ours."""
 PARTS: tuple[PartName, ...] = ("id", "ood")
 STAGES = ("sft", "map", "deadlock", "robot", "buffer", "resets")
 RATE_HZ = 20.0
@@ -124,31 +127,65 @@ def deadlock_stage(bench: Bench) -> dict[str, Any]:
     return bench.once("deadlock", Deadlock, run).model_dump()
 
 
-def robot_stage(bench: Bench, preset: str, name: str, seed: int, seeded: bool, guided: bool) -> list[Round]:
-    """Rounds until the last; `twinrl` begins with the policy of twin demonstrations, baselines with that of none."""
-    cell = "30_60" if preset == "twinrl" else "0_0"
-    policy, scale = bench.policy(cell, seed), bench.scale
-    data = bench.data(cell) if seeded else bench.data("0_0")
-    resets = bench.out / f"map_{cell}_twin" / "resets.json" if guided else None
-    if guided:
-        bench.failure_map(policy, cell, in_twin=True)
-    run, done = bench.out / f"run_{name}_{seed}", []
+@dataclass(frozen=True)
+class Arm:
+    """One way of learning on the robot, to be compared with others."""
+
+    preset: PresetName
+    twin: bool = True
+    """Begins with what was learned in the twin; otherwise with the policy of the real demonstrations alone."""
+    guided: bool = True
+    inherited: tuple[int, int] | None = None
+    """Successes and failures from the twin in the buffer; None: as the scale has it."""
+
+
+ROBOT = {
+    "twinrl": Arm("twinrl"),
+    "conrft": Arm("conrft", twin=False, guided=False),
+    "hil_serl": Arm("hil_serl", twin=False, guided=False),
+}
+BUFFER = {f"{one}_{other}": Arm("twinrl", inherited=(one, other)) for one, other in ((0, 0), (20, 20), (20, 40))}
+"""Beside (20, 0), which `twinrl` has. The paper: 5.0k steps and 90 %; 4.5k, 90 %; 7.0k, 70 %; (20, 0) 3.5k, 100 %."""
+RESETS = {"uniform": Arm("twinrl", guided=False)}
+ARMS: dict[str, dict[str, Arm]] = {"robot": ROBOT, "buffer": BUFFER, "resets": RESETS}
+
+
+def robot_stage(bench: Bench, name: str, arm: Arm, seed: int) -> list[Round]:
+    """Round 0 before the robot moves, then rounds of learning on it until the last."""
+    cell, scale = WIDEST if arm.twin else "0_0", bench.scale
+    policy, data = bench.policy(cell, seed), bench.data(cell)
+    resets, inherit, first = None, (), policy
+    if arm.twin:
+        taught = bench.twin_rl(seed)
+        successes, failures = arm.inherited or scale.inherited
+        words = {"inherit": taught, "inherit-successes": successes, "inherit-failures": failures}
+        inherit, first = (
+            [word for key, value in words.items() for word in (f"--{key}", str(value))],
+            taught / "policy",
+        )
+        if arm.guided:
+            bench.failure_map(first, f"taught_{seed}", in_twin=True)
+            resets = bench.out / f"map_taught_{seed}_twin" / PLAN
+    run = bench.out / f"run_{name}_{seed}"
+
+    def tried(number: int, policy: Path) -> dict[str, Counts]:
+        key = f"{name}_{seed}_{number}" if number else f"{'taught' if arm.twin else 'untaught'}_{seed}"
+        return {part: bench.success(policy, part, scale.round_trials, key) for part in PARTS}
+
+    before_any = tried(0, first)
+    done = [Round(robot_steps=0, episodes=0, successes=0, chunks=0, critic_updates=0, **before_any)]
     for number in range(1, scale.rounds + 1):
 
-        def one(number: int = number, before: Round | None = done[-1] if done else None) -> Round:
-            learned, acted = bench.learn(run, policy, data, preset, number * scale.round_chunks, resets, seed)
-            earlier = (before.robot_steps, before.episodes, before.successes) if before else (0, 0, 0)
-            found = {
-                part: bench.success(run / "policy", part, scale.round_trials, f"{name}_{seed}_{number}")
-                for part in PARTS
-            }
+        def one(number: int = number, before: Round = done[-1]) -> Round:
+            chunks = number * scale.round_chunks
+            learned, acted = bench.learn(run, policy, data, arm.preset, chunks, resets, seed, inherit=inherit)
             return Round(
-                robot_steps=earlier[0] + int(acted["env_steps"]),
-                episodes=earlier[1] + int(acted["episodes"]),
-                successes=earlier[2] + int(acted["successes"]),
+                robot_steps=before.robot_steps + int(acted["env_steps"]),
+                episodes=before.episodes + int(acted["episodes"]),
+                successes=before.successes + int(acted["successes"]),
                 chunks=int(learned["online"]),
                 critic_updates=int(learned["critic_updates"]),
-                **found,
+                **tried(number, run / "policy"),
             )
 
         done.append(bench.once(f"round_{name}_{seed}_{number}", Round, one))
@@ -187,15 +224,10 @@ def stages(bench: Bench, chosen: list[str]) -> dict[str, Any]:
         found["map"] = map_stage(bench)
     if "deadlock" in chosen:
         found["deadlock"] = deadlock_stage(bench)
-    wanted = {
-        "robot": [(preset, preset, True, preset == "twinrl") for preset in PRESETS],
-        "buffer": [("twinrl", "no_twin_in_buffer", False, True)],
-        "resets": [("twinrl", "uniform_resets", True, False)],
-    }
-    for stage, runs in wanted.items():
-        for preset, name, seeded, guided in runs if stage in chosen else ():
+    for stage in (name for name in ARMS if name in chosen):
+        for name, arm in ARMS[stage].items():
             for seed in bench.scale.seeds:
-                rounds = robot_stage(bench, preset, name, seed, seeded, guided)
+                rounds = robot_stage(bench, name, arm, seed)
                 found.setdefault(stage, {})[f"{name}/{seed}"] = robot_summary(rounds)
     return found
 
@@ -204,7 +236,7 @@ def show(found: dict[str, Any], console: Console) -> None:
     if "sft" in found:
         table = Table("twin demos (ID, OOD)", "ID", "OOD", "paper ID/OOD %", title="SFT, simulated plant")
         for cell, row in found["sft"].items():
-            paper = "/".join(map(str, row["paper_percent"]))
+            paper = "/".join(map(str, row["paper_percent"] or "–"))
             table.add_row(f"({cell.replace('_', ', ')})", row["id"]["words"], row["ood"]["words"], paper)
         console.print(table)
     if "map" in found:
@@ -241,7 +273,8 @@ def draw(file: Path, found: dict[str, Any]) -> None:
         ends = np.array([bounds(each) for each in counts]).reshape(-1, 2)
         left.bar(x, 100 * rate, 0.38, color=("tab:blue", "tab:orange")[offset], label=f"{part}, simulated plant")
         left.errorbar(x, 100 * rate, 100 * np.abs(ends.T - rate), fmt="none", color="black", capsize=3)
-        left.plot(x, [PAPER[name][offset] for name in names], "_", color="black", markersize=22)
+        theirs = [np.nan if PAPER[name] is None else PAPER[name][offset] for name in names]
+        left.plot(x, theirs, "_", color="black", markersize=22)
     left.set_xticks(range(len(names)), [f"({name.replace('_', ', ')})" for name in names])
     left.set_xlabel("twin demonstrations in (ID, OOD); black line: the paper's robots")
     left.set_ylabel("success [%]")
@@ -278,15 +311,13 @@ def main() -> None:
     parser.add_argument("--trials", type=int, help="per point, in place of 50")
     parser.add_argument("--sft-steps", type=int)
     parser.add_argument("--map-rollouts", type=int)
-    parser.add_argument("--deadlock-chunks", type=int)
+    for name in ("deadlock-chunks", "twin-chunks", "round-chunks", "rounds", "round-trials"):
+        parser.add_argument(f"--{name}", type=int)
     parser.add_argument("--json", type=Path, help="write the figures there")
     parser.add_argument("--figure", type=Path, help="write a PNG there")
     flags = parser.parse_args()
-    scale = QUICK if flags.quick else Scale()
-    changes = {
-        name: getattr(flags, name) for name in ("seeds", "trials", "sft_steps", "map_rollouts", "deadlock_chunks")
-    }
-    scale = scale.but(**{name: value for name, value in changes.items() if value is not None})
+    given = {name: value for name, value in vars(flags).items() if name in Scale.model_fields and value is not None}
+    scale = (QUICK if flags.quick else Scale()).but(**given)
     settings = flags.out / "scale.json"
     if settings.is_file() and Scale.model_validate_json(settings.read_text()).but(seeds=scale.seeds) != scale:
         parser.error(f"{flags.out} holds pieces of another scale; name a new folder, or change its seeds alone")

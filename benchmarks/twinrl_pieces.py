@@ -40,8 +40,9 @@ from vla.sft_config import Evaluation, Optimisation, TrainPolicy
 
 SMALL = Architecture(width=96, heads=4, readers=2, context_layers=2, token_layers=1)
 """The policy is told the block's pose, so it needs no more; it learns in minutes."""
-CELLS = {"0_0": (0, 0), "30_30": (1, 1), "60_30": (2, 1), "30_60": (1, 2)}
-"""Twin demonstrations in ID and in OOD, in batches."""
+CELLS = {"0_0": (0, 0), "30_30": (1, 1), "60_30": (2, 1), "30_60": (1, 2), "150_150": (5, 5)}
+"""Twin demonstrations in ID and in OOD, in batches. The last is not the paper's: one costs a second of a processor."""
+WIDEST = "150_150"
 
 
 class Scale(Config):
@@ -57,6 +58,10 @@ class Scale(Config):
     map_rollouts: PositiveInt = 10
     """Per cell, in the twin and in the plant each."""
     deadlock_chunks: PositiveInt = 4000
+    twin_chunks: PositiveInt = 4000
+    """Tried in the twin before the robot moves."""
+    inherited: tuple[NonNegativeInt, NonNegativeInt] = (20, 0)
+    """Successes and failures of them that the robot's buffer begins with."""
     round_chunks: PositiveInt = 500
     rounds: PositiveInt = 8
     round_trials: PositiveInt = 20
@@ -64,7 +69,8 @@ class Scale(Config):
 
 
 QUICK = Scale(
-    demos=8, batch=6, sft_steps=300, trials=4, seeds=(0,), map_rollouts=1, deadlock_chunks=80, round_chunks=80,
+    demos=8, batch=6, sft_steps=300, trials=4, seeds=(0,), map_rollouts=1, deadlock_chunks=80, twin_chunks=80,
+    inherited=(1, 0), round_chunks=80,
     rounds=1, round_trials=4, offline_steps=20,
 )  # fmt: skip
 
@@ -191,6 +197,17 @@ class Bench:
 
     # ── learning by trying, as a person would start it: two processes ───────────────────────────────────────
 
+    def twin_rl(self, seed: int) -> Path:
+        """RL in the twin from the policy of the most twin demonstrations, starts where that policy fails there."""
+        run, policy = self.out / f"run_twin_{seed}", self.policy(WIDEST, seed)
+        if not (run / "policy").is_dir():
+            self.failure_map(policy, f"{WIDEST}_{seed}", in_twin=True)
+            resets = self.out / f"map_{WIDEST}_{seed}_twin" / mine.PLAN
+            self.learn(
+                run, policy, self.data(WIDEST), "twinrl", self.scale.twin_chunks, resets, seed, world=self.twin()
+            )
+        return run
+
     def learn(
         self,
         run: Path,
@@ -200,19 +217,27 @@ class Bench:
         chunks: int,
         resets: Path | None,
         seed: int,
+        world: Path | None = None,
+        inherit: Sequence[str] = (),
     ) -> tuple[dict[str, float], dict[str, float]]:
-        """The learner until it has so many chunks in all, with one actor on the plant. What both say of it."""
+        """The learner until it has so many chunks in all, with one actor in the plant or in the twin `world`.
+
+        What both say of it. `inherit`: words for the learner; its offline stage was then done elsewhere.
+        """
         self.out.mkdir(parents=True, exist_ok=True)
         learned, acted = self.out / f"{run.name}_learn.json", self.out / f"{run.name}_act.json"
         real, twin = [str(data[0])], [str(each) for each in data[1:]]
+        offline = 0 if inherit else self.scale.offline_steps
         learner = command(
             "learn", str(policy), "-o", str(run), "--demos", *real, *(["--twin-demos", *twin] if twin else []),
-            "--preset", preset, "--offline-steps", str(self.scale.offline_steps), "--transitions", str(chunks),
+            "--preset", preset, "--offline-steps", str(offline), "--transitions", str(chunks), *inherit,
             "--seed", str(seed), "--json", str(learned), "--demo-stride", "4",
         )  # fmt: skip
         guide = ["--resets", str(resets)] if resets is not None else []
-        actor = command("act", str(run), "--envs", "2", "--seed", str(seed), "--json", str(acted), *guide)
+        place = ["--world.bundle", str(world)] if world is not None else []
+        actor = command("act", str(run), "--envs", "2", "--seed", str(seed), "--json", str(acted), *guide, *place)
         environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
+        (run / ADDRESS).unlink(missing_ok=True)  # an earlier learner's, if it was killed
         with subprocess.Popen(learner, env=environment) as one:
             while not (run / ADDRESS).is_file() and one.poll() is None:
                 time.sleep(0.5)
