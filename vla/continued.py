@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hardware.errors import BadInput
 from vla import policy_file
+from vla.demonstrations import Demonstrations, with_state
 from vla.normalise import DatasetQuantiles
 from vla.policy import Interface
 from vla.run_folder import POLICY
@@ -46,6 +47,12 @@ def policy(folder: Path, interface: Interface, own: Mapping[str, DatasetQuantile
     started = policy_file.load_policy(policy_folder(folder))
     require_fits(started.interface, interface, str(folder))
     return with_datasets(started, tuple(own))
+
+
+def as_read(dataset: Demonstrations, trained: Interface) -> Demonstrations:
+    """The state's columns that the policy reads, where the data have them among others."""
+    named = set(trained.state_names) <= set(dataset.layout.state_names)
+    return with_state(dataset, trained.state_names) if named else dataset
 
 
 def require_fits(trained: Interface, data: Interface, source: str) -> None:

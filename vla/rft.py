@@ -45,6 +45,7 @@ def start(config: ReinforcePolicy, mixture: Sequence[Demonstrations], work: Path
     names = [dataset.name for dataset in mixture]
     source = rft_source.opened(config.policy, device, config.voice, names)
     interface = source.policy.interface
+    mixture = [continued.as_read(dataset, interface) for dataset in mixture]
     require_usable(interface, mixture, str(config.policy))
     require_weights(config.weights, mixture)
     judge = Judge(gripper_columns(interface.action_names, config.gripper), config.rewards)

@@ -55,6 +55,9 @@ def start(config: TrainPolicy, mixture: Sequence[Demonstrations], work: Path | N
     """
     accelerator = accelerator_of(config)
     config = continued.settings(config)
+    if config.start_from is not None:
+        trained = policy_file.read_config(continued.policy_folder(config.start_from)).interface
+        mixture = [continued.as_read(dataset, trained) for dataset in mixture]
     interface = interface_of(config, mixture)
     require_weights(config.weights, mixture)
     require_output(config)

@@ -274,6 +274,19 @@ def test_a_dataset_that_the_policy_has_not_seen_is_read_by_its_first_ones_ranges
     assert ranges["new"] == ranges["dots"]
 
 
+def test_of_more_columns_those_that_the_policy_reads_are_taken(taught: Path, tmp_path) -> None:
+    base = dot_task.demonstrations(6)
+    more = [
+        Demonstration(e.instruction, np.concatenate([e.state[:, 1:], 9 + e.state], 1), e.actions, e.pictures)
+        for e in base.episodes
+    ]
+    wide = ArrayDemonstrations("dots", base.layout.but(state_names=("b", "a", "other")), more)
+    run = rft.start(config(taught, tmp_path / "wide"), [wide])
+    found = run.material.draws.windows.episodes[0].state
+    assert found.shape[1] == 2
+    assert found[:, 0].mean() > 5 > found[:, 1].mean()  # a, then b
+
+
 def spoilt(change) -> list[ArrayDemonstrations]:
     base = dot_task.demonstrations(6)
     return [ArrayDemonstrations("dots", base.layout, [change(episode) for episode in base.episodes])]
