@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +19,8 @@ from vla.demonstrations import Demonstration, Layout
 
 if TYPE_CHECKING:
     from lerobot.datasets.lerobot_dataset import LeRobotDataset
+
+log = logging.getLogger(__name__)
 
 STATE, ACTION, PICTURES = "observation.state", "action", "observation.images."
 INFO = Path("meta") / "info.json"
@@ -33,6 +38,9 @@ class LerobotDemonstrations:
         columns = [STATE, ACTION] if layout.state_names else [ACTION]
         table: Any = stored.hf_dataset.with_format("numpy").select_columns(columns)
         rows = table[:]
+        for column in columns:
+            if len(rows[column]) and not np.isfinite(np.asarray(rows[column], np.float32)).any():
+                raise BadInput(f"the data files of '{name}' have no '{column}'", "copy the dataset again")
         self._actions = matrix(rows[ACTION], len(layout.action_names))
         self._state = matrix(rows[STATE], len(layout.state_names)) if layout.state_names else None
 
@@ -43,7 +51,7 @@ class LerobotDemonstrations:
         from lerobot.datasets.lerobot_dataset import LeRobotDataset  # seconds to import
 
         try:
-            stored = LeRobotDataset(f"local/{name}", root=folder)
+            stored = LeRobotDataset(f"local/{name}", root=folder, video_backend=decoder())
         except (OSError, ValueError, KeyError) as error:
             raise BadInput(f"{folder} cannot be read as a LeRobot dataset: {error}", "copy it again") from error
         return cls(name, layout, stored)
@@ -76,12 +84,23 @@ class LerobotDemonstrations:
         start_s = float(about[f"videos/{key}/from_timestamp"])
         stamps_s = [start_s + step / self._stored.fps for step in range(last - first)]
         file = self._stored.root / self._stored.meta.get_video_file_path(episode, key)
-        frames = decode_video_frames(file, stamps_s, 0.5 / self._stored.fps, return_uint8=True)
+        frames = decode_video_frames(file, stamps_s, 0.5 / self._stored.fps, decoder(), return_uint8=True)
         return np.ascontiguousarray(frames.permute(0, 2, 3, 1).numpy())
 
     def _about(self, episode: int) -> Mapping[str, Any]:
         episodes: Any = self._stored.meta.episodes
         return episodes[episode]
+
+
+@functools.cache
+def decoder() -> str:
+    """LeRobot's choice, found once: it would try again, and print why not, for every episode."""
+    try:
+        importlib.import_module("torchcodec")
+    except (ImportError, OSError, RuntimeError) as error:
+        log.debug("videos are read by PyAV: torchcodec cannot be loaded: %s", error)
+        return "pyav"
+    return "torchcodec"
 
 
 def layout_of(folder: Path) -> Layout:

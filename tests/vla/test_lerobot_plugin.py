@@ -10,12 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import small_policy
+import small_recording
 import torch
 from lerobot.configs import FeatureType, PolicyFeature
 
-from hardware.dataset.frame_grid import Alignment
 from hardware.dataset.publish import PublishData, publish
-from hardware.dataset.recording import Recording, RecordingConfig
 from hardware.errors import BadInput
 from vla import policy_file
 from vla.lerobot_plugin import lerobot_batch
@@ -24,20 +23,7 @@ from vla.lerobot_plugin.modeling_tandem_vla import TandemVLAPolicy
 from vla.policy import ObservationBatch
 
 ROUNDS = Path(__file__).with_name("lerobot_rounds.py")
-FPS, STEPS, PX = 10, 12, 64
-NAMES = ["x", "y"]
 pytestmark = pytest.mark.filterwarnings("default")
-
-
-def record(store: Path, first: float) -> None:
-    config = RecordingConfig(alignment=Alignment(rate_hz=FPS))
-    recording = Recording(store, "pick the cube", ["front"], NAMES, NAMES, config=config)
-    for step in range(STEPS + 1):
-        stamp_ns = 5_000_000_000 + step * 1_000_000_000 // FPS
-        recording.image("front", stamp_ns, np.full((PX, PX, 3), 40 + 10 * step, np.uint8))
-        recording.joint(stamp_ns, np.array([first + step / 10, 0.5]))
-        recording.sent(stamp_ns + 10_000_000, np.array([first + step / 10 + 0.02, 1 - step / 20]), "human")
-    recording.finish(True)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +31,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a published dataset, a policy of ours, and what LeRobot's commands made of them."""
     folder = tmp_path_factory.mktemp("lerobot")
     for first in (0.0, 1.0):
-        record(folder / "store", first)
+        small_recording.record(folder / "store", first)
     publish(PublishData(store=folder / "store", output=folder / "data"))
     policy_file.save_policy(small_policy.policy(), folder / "ours")
     offline = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "hub"), "OMP_NUM_THREADS": "1"}
@@ -66,7 +52,7 @@ def test_what_lerobot_trained_acts_the_same_on_both_sides(made: Path) -> None:
     assert not list(folder.glob("*.bin"))
     ours = policy_file.load_policy(folder)
     assert (ours.interface.horizon_steps, ours.interface.action_names) == (6, ("x", "y"))
-    assert ours.interface.rate_hz == FPS
+    assert ours.interface.rate_hz == small_recording.FPS
     theirs = TandemVLAPolicy.from_pretrained(folder)
     assert theirs.config.n_action_steps == 4
     seen = small_policy.batch(2)
@@ -120,7 +106,7 @@ def test_lerobot_train_keeps_the_average_of_its_steps(made: Path) -> None:
 def lerobots(seed: int = 0) -> TandemVLAPolicy:
     model = small_policy.policy(seed)
     config = TandemVLAConfig(device="cpu", ema=0.5, chunk_size=small_policy.H, n_action_steps=small_policy.H)
-    camera = PolicyFeature(type=FeatureType.VISUAL, shape=(3, PX, PX))
+    camera = PolicyFeature(type=FeatureType.VISUAL, shape=(3, small_policy.PX, small_policy.PX))
     state, action = (PolicyFeature(type=kind, shape=(2,)) for kind in (FeatureType.STATE, FeatureType.ACTION))
     config.input_features = {"observation.images.front": camera, "observation.state": state}
     config.output_features = {"action": action}
