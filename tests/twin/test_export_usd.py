@@ -1,9 +1,11 @@
 """One scene.usda that OpenUSD's own validators accept, whose numbers are the bundle's."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import small_contact
-from pxr import Sdf, Usd, UsdGeom, UsdPhysics, UsdVol
+from pxr import Sdf, Usd, UsdGeom, UsdPhysics, UsdShade, UsdVol
 
 from hardware.errors import BadInput
 from twin import object_asset
@@ -85,6 +87,28 @@ def test_the_robot_is_an_articulation_with_its_hinges(stage):
     assert len(hinges) == 6
     fixed = [prim for prim in stage.Traverse() if prim.IsA(UsdPhysics.FixedJoint)]
     assert len(fixed) >= 1
+
+
+def test_contacts_are_as_stiff_and_as_rough_as_in_the_mjcf_scene(stage):
+    """Newton takes contacts of its own stiffness where it is told nothing, and a dropped block bounces."""
+    model = mjcf.load(Path(stage.GetRootLayer().realPath).parent)
+    arm = next(number for number in range(model.ngeom) if model.geom(number).name == "arm_fixed_jaw_box1")
+    shapes = {
+        "/World/brick/collision_0": model.geom("brick_0").id,
+        "/World/table": model.geom("table").id,
+        f"/World/robot/arm_gripper/collision_{arm}": arm,
+    }
+    for path, geom in shapes.items():
+        prim = stage.GetPrimAtPath(path)
+        for name, expected in (("solref", model.geom_solref), ("solimp", model.geom_solimp)):
+            np.testing.assert_allclose(prim.GetAttribute(f"mjc:{name}").Get(), expected[geom], err_msg=path)
+        assert prim.GetAttribute("mjc:priority").Get() == model.geom_priority[geom]
+        assert prim.GetAttribute("mjc:condim").Get() == model.geom_condim[geom]
+        bound = UsdShade.MaterialBindingAPI(prim).ComputeBoundMaterial("physics")[0].GetPrim()
+        found = [UsdPhysics.MaterialAPI(bound).GetDynamicFrictionAttr().Get()]
+        found += [bound.GetAttribute(f"mjc:{kind}friction").Get() for kind in ("torsional", "rolling")]
+        np.testing.assert_allclose(found, model.geom_friction[geom], rtol=1e-6, err_msg=path)
+    assert model.geom_solref[arm, 0] != model.geom_solref[0, 0]  # the jaws are stiffer: a default would not do
 
 
 def test_the_arm_stays_with_a_clone_of_the_stage(stage):

@@ -144,9 +144,12 @@ def add_supports(stage: Usd.Stage, supports: Supports) -> None:
     T = supports.table.T_world_table.matrix.copy()
     T[:3, 3] -= mjcf.TABLE_THICK_M / 2 * T[:3, 2]
     half = (mjcf.TABLE_HALF_M, mjcf.TABLE_HALF_M, mjcf.TABLE_THICK_M / 2)
-    collide(add_cube(stage, f"{WORLD}/table", T, half), material)
-    for piece in supports.furniture:
-        collide(add_cube(stage, f"{WORLD}/{piece.name}", np.array(piece.T_world_box), piece.half_m), material)
+    boxes = [("table", T, half)]
+    boxes += [(piece.name, np.array(piece.T_world_box), piece.half_m) for piece in supports.furniture]
+    for name, T_world_box, half_m in boxes:
+        shape = add_cube(stage, f"{WORLD}/{name}", T_world_box, half_m)
+        collide(shape, material)
+        as_mujoco(shape)
 
 
 def add_object(stage: Usd.Stage, bundle: Path, asset: ObjectAsset) -> None:

@@ -38,10 +38,9 @@ def add_robot(stage: Usd.Stage, bundle: Path, robot: RobotAsset) -> None:
     data = mjcf.at_scan(model, robot)
     root = UsdGeom.Xform.Define(stage, f"{WORLD}/robot")
     UsdPhysics.ArticulationRootAPI.Apply(root.GetPrim())
-    material = add_material(stage, "robot", 1.0)
     bodies = [number for number in range(model.nbody) if model.body(number).name.startswith(mjcf.ARM_PREFIX)]
     for number in bodies:
-        add_link(stage, model, data, number, material)
+        add_link(stage, model, data, number)
     for number in bodies:
         add_joint(stage, model, data, number, set(bodies))
     for name, file in robot.links.items():
@@ -50,9 +49,7 @@ def add_robot(stage: Usd.Stage, bundle: Path, robot: RobotAsset) -> None:
             add_splat(stage, f"{link}/splat", splat_ply.read(bundle / file))
 
 
-def add_link(
-    stage: Usd.Stage, model: mujoco.MjModel, data: mujoco.MjData, body: int, material: UsdShade.Material
-) -> None:
+def add_link(stage: Usd.Stage, model: mujoco.MjModel, data: mujoco.MjData, body: int) -> None:
     path = f"{WORLD}/robot/{_plain(model.body(body).name)}"
     link = UsdGeom.Xform.Define(stage, path)
     place(link, _matrix(data.xpos[body], data.xmat[body]))
@@ -66,8 +63,18 @@ def add_link(
     for geom in range(start, start + count):
         shape = add_link_shape(stage, model, geom, f"{path}/collision_{geom}")
         if shape is not None:
-            collide(shape, material)
-            as_mujoco(shape, int(model.geom_priority[geom]), int(model.geom_condim[geom]))
+            collide(shape, material_of(stage, model, geom))
+            priority, condim = int(model.geom_priority[geom]), int(model.geom_condim[geom])
+            as_mujoco(shape, priority, condim, model.geom_solref[geom].tolist(), model.geom_solimp[geom].tolist())
+
+
+def material_of(stage: Usd.Stage, model: mujoco.MjModel, geom: int) -> UsdShade.Material:
+    """One for each kind of friction that the arm has, such as its links' and its jaws'."""
+    kinds = list(dict.fromkeys(tuple(row) for row in model.geom_friction.tolist()))
+    kind = tuple(model.geom_friction[geom].tolist())
+    name = f"robot_{kinds.index(kind)}"
+    known = UsdShade.Material.Get(stage, f"{WORLD}/materials/{name}")
+    return known if known else add_material(stage, name, *kind)
 
 
 def add_link_shape(stage: Usd.Stage, model: mujoco.MjModel, geom: int, path: str) -> UsdGeom.Gprim | None:

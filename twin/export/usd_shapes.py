@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
@@ -11,10 +13,13 @@ from pxr import Gf, Sdf, Usd, UsdGeom, UsdPhysics, UsdShade, UsdVol, Vt
 
 from hardware.errors import BadInput
 from hardware.spatial import quat_wxyz_from_rotation
+from twin.export.mjcf import ROLLING_M, TORSION_M
 from twin.splat import Splat
 
 WORLD = "/World"
 FAINTEST = 1 / 255
+SOLREF, SOLIMP = (0.02, 1.0), (0.9, 0.95, 0.001, 0.5, 2.0)
+"""MuJoCo's defaults, which the bundle's scene.xml has: time constant (s) and damping; impedance over depth."""
 
 
 def add_hull(
@@ -59,19 +64,37 @@ def collide(shape: UsdGeom.Gprim, material: UsdShade.Material) -> None:
     binding.Bind(material, UsdShade.Tokens.weakerThanDescendants, "physics")
 
 
-def as_mujoco(shape: UsdGeom.Gprim, priority: int, condim: int) -> None:
-    """What MuJoCo's solvers know of a contact beyond friction, as Newton reads it; other engines ignore it."""
+def as_mujoco(
+    shape: UsdGeom.Gprim,
+    priority: int = 0,
+    condim: int = 3,
+    solref: Sequence[float] = SOLREF,
+    solimp: Sequence[float] = SOLIMP,
+) -> None:
+    """What MuJoCo's solvers know of a contact beyond friction, as Newton reads it; other engines ignore it.
+
+    Without `solref` Newton makes contacts of its own stiffness: a dropped block then bounces.
+    """
     prim = shape.GetPrim()
     prim.CreateAttribute("mjc:priority", Sdf.ValueTypeNames.Int, custom=True).Set(priority)
     prim.CreateAttribute("mjc:condim", Sdf.ValueTypeNames.Int, custom=True).Set(condim)
+    for name, values in (("mjc:solref", solref), ("mjc:solimp", solimp)):
+        attribute = prim.CreateAttribute(name, Sdf.ValueTypeNames.DoubleArray, custom=True)
+        attribute.Set(Vt.DoubleArray([float(value) for value in values]))
 
 
-def add_material(stage: Usd.Stage, name: str, friction: float) -> UsdShade.Material:
+def add_material(
+    stage: Usd.Stage, name: str, friction: float, torsion_m: float = TORSION_M, rolling_m: float = ROLLING_M
+) -> UsdShade.Material:
+    """Sliding friction is USD's own; the other two, metres, are MuJoCo's: see `as_mujoco`."""
     material = UsdShade.Material.Define(stage, f"{WORLD}/materials/{name}")
     physics = UsdPhysics.MaterialAPI.Apply(material.GetPrim())
     physics.CreateStaticFrictionAttr(friction)
     physics.CreateDynamicFrictionAttr(friction)
     physics.CreateRestitutionAttr(0.0)
+    for kind, value in (("torsional", torsion_m), ("rolling", rolling_m)):
+        extra = material.GetPrim().CreateAttribute(f"mjc:{kind}friction", Sdf.ValueTypeNames.Double, custom=True)
+        extra.Set(float(value))
     return material
 
 
