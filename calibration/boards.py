@@ -39,9 +39,11 @@ def detect(board: Board, rgb: UInt8[ndarray, "H W 3"]) -> Detection | None:
 
 
 def _charuco(board: CharucoBoard, grey: UInt8[ndarray, "H W"]) -> Detection | None:
-    corners, ids, _, _ = _charuco_detector(board).detectBoard(grey)  # pyright: ignore[reportArgumentType]
+    corners, ids, _, numbers = _charuco_detector(board).detectBoard(grey)  # pyright: ignore[reportArgumentType]
     if ids is None or corners is None:
         return None
+    if numbers is not None and len(np.unique(numbers)) < len(numbers):
+        return None  # a marker twice: two boards, or a reflection
     return Detection(ids.reshape(-1).astype(np.int64), corners.reshape(-1, 2).astype(np.float64) + 0.5)
 
 
@@ -97,6 +99,12 @@ def _markers(board: MarkerBoard, grey: UInt8[ndarray, "H W"]) -> Detection | Non
         return None  # nothing, or one marker twice: two boards, or a reflection
     ids_of_corners = np.concatenate([4 * number + np.arange(4) for number, _ in seen])
     return Detection(ids_of_corners, np.concatenate([quad.reshape(4, 2) for _, quad in seen]).astype(np.float64))
+
+
+def marker_ids(dictionary: str, grey: UInt8[ndarray, "H W"]) -> list[int]:
+    """Of every marker of a dictionary in the picture, in whatever pattern; one seen twice is there twice."""
+    _, ids, _ = _marker_detector(dictionary).detectMarkers(grey)
+    return [] if ids is None else [int(number) for number in ids.ravel()]
 
 
 def _on_a_line(board: Board, found: Detection) -> bool:

@@ -13,7 +13,7 @@ from pydantic import Field
 from rich.console import Console
 from rich.table import Table
 
-from calibration import board_scale, hand_eye, next_view, result, views
+from calibration import board_doubt, board_scale, hand_eye, next_view, result, views
 from calibration.board_scale import BoardScale
 from calibration.boards import Detection, detect
 from calibration.hand_eye import Corners, HandEye, HandEyeView
@@ -97,7 +97,10 @@ def load(file: Path, intrinsics: Path | None, board: Board) -> tuple[hand_eye.Mo
         else:
             stops.append(stop)
     if without:
-        log.warning("no board in %s", ", ".join(without))
+        pictures = (views.read_picture(file.parent / name) for name in without)
+        why = board_doubt.reason(board, pictures)
+        views.refuse(why, not stops)
+        log.warning("no board in %s%s", ", ".join(without), "" if why is None else f" ({why})")
     return sights.mounting, stops
 
 

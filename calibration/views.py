@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
 
+from calibration import board_doubt
 from calibration.boards import Detection, detect
 from hardware.board import Board
 from hardware.errors import BadInput
@@ -53,7 +54,11 @@ def read_picture(file: Path) -> UInt8[ndarray, "H W 3"]:
 
 
 def look(board: Board, files: Iterable[Path]) -> tuple[list[BoardView], list[str]]:
-    """(views, names of pictures without the board). Raises `BadInput` for pictures of different sizes."""
+    """(views, names of pictures without the board).
+
+    Raises `BadInput` for pictures of different sizes, and where none shows the board and markers in them say why.
+    """
+    files = list(files)
 
     def one(file: Path) -> tuple[str, tuple[int, int], Detection | None]:
         rgb = read_picture(file)
@@ -75,8 +80,20 @@ def look(board: Board, files: Iterable[Path]) -> tuple[list[BoardView], list[str
             "calibrate each camera and each resolution by itself",
         )
     if without:
-        log.warning("no whole board in %d pictures: %s", len(without), ", ".join(without[:8]))
+        missed = [file for file in files if file.name in without]
+        why = board_doubt.reason(board, map(read_picture, missed))
+        refuse(why, not views)
+        words = "" if why is None else f" ({why})"
+        log.warning("no whole board in %d pictures: %s%s", len(without), ", ".join(without[:8]), words)
     return views, without
+
+
+def refuse(why: str | None, all_of_them: bool) -> None:
+    """Raises `BadInput` where no picture at all shows the board, and it is known why."""
+    if why is not None and all_of_them:
+        raise BadInput(
+            f"no picture shows the board as described: {why}", "take new pictures, or describe the board"
+        )
 
 
 def sha256(file: Path) -> str:
