@@ -79,6 +79,8 @@ class Place:
 
 @dataclass(frozen=True)
 class Plan:
+    tasks: tuple[str, ...]
+    """Of MetaWorld: the base ones, then the later ones. The dots have tasks of their own."""
     base: int
     later: int
     base_demos: int
@@ -147,8 +149,7 @@ LAYOUT = Layout(
 
 
 def metaworld(plan: Plan, shown: Path) -> Place:
-    tasks = (METAWORLD_TASKS[0], "drawer-close-v3") if plan.base + plan.later == 2 else METAWORLD_TASKS
-    told = instructions()
+    tasks, told = plan.tasks, instructions()
     datasets = tuple(Shown(shown / task, told.get(task, task)) for task in tasks)
     return Place(tasks, datasets, in_metaworld(plan.trials), "tcp_delta_m_rad", 10)
 
@@ -211,6 +212,7 @@ def plan_of(chosen: argparse.Namespace) -> Plan:
     values: dict[str, Any] = {"voice": chosen.voice, "threads": chosen.threads}
     if chosen.quick:
         return Plan(
+            tasks=("reach-v3", "drawer-close-v3"),
             base=1,
             later=1,
             base_demos=6,
@@ -225,28 +227,30 @@ def plan_of(chosen: argparse.Namespace) -> Plan:
         )
     if chosen.place == "dots":
         return Plan(
+            tasks=(),
             base=6,
             later=4,
             base_demos=50,
             demos=10,
             replay=5,
             trials=UNSEEN,
-            base_schedule=Optimisation(steps=900, batch=16, learning_rate=2e-3, warmup_steps=20, ema=0.97),
+            base_schedule=Optimisation(steps=2500, batch=16, learning_rate=1e-3, warmup_steps=50, ema=0.97),
             stage_schedule=Optimisation(steps=120, batch=16, learning_rate=1e-3, warmup_steps=10, ema=0.9),
             rft_schedule=RftSchedule(steps=40, learning_rate=1e-3),
             architecture=SMALL,
             **values,
         )
     return Plan(
-        base=6,
-        later=4,
-        base_demos=50,
-        demos=10,
+        tasks=tuple(chosen.tasks),
+        base=chosen.base,
+        later=len(chosen.tasks) - chosen.base,
+        base_demos=chosen.base_demos,
+        demos=chosen.demos,
         replay=5,
         trials=chosen.trials,
-        base_schedule=Optimisation(steps=6000),
-        stage_schedule=Optimisation(steps=800, learning_rate=2e-4, warmup_steps=50),
-        rft_schedule=RftSchedule(steps=300),
+        base_schedule=Optimisation(steps=chosen.base_steps),
+        stage_schedule=Optimisation(steps=chosen.stage_steps, learning_rate=2e-4, warmup_steps=50),
+        rft_schedule=RftSchedule(steps=chosen.rft_steps),
         architecture=Architecture(),
         **values,
     )
@@ -349,7 +353,15 @@ def main() -> None:
     arguments.add_argument("--json", type=Path, help="and a picture beside it")
     arguments.add_argument("--demonstrations", type=Path, default=ROOT / "out" / "metaworld" / "experts")
     arguments.add_argument("--work", type=Path, default=ROOT / "out" / "continual")
-    arguments.add_argument("--trials", type=int, default=20, help="of each MetaWorld task after each stage")
+    smaller = arguments.add_argument_group("of MetaWorld, to make it smaller")
+    smaller.add_argument("--tasks", nargs="+", default=METAWORLD_TASKS, help="the base ones, then the later ones")
+    smaller.add_argument("--base", type=int, default=6, help="how many of the tasks are the base")
+    smaller.add_argument("--base-demos", type=int, default=50)
+    smaller.add_argument("--demos", type=int, default=10, help="of each later task")
+    smaller.add_argument("--base-steps", type=int, default=6000)
+    smaller.add_argument("--stage-steps", type=int, default=800)
+    smaller.add_argument("--rft-steps", type=int, default=300)
+    smaller.add_argument("--trials", type=int, default=20, help="of each task after each stage")
     arguments.add_argument("--voice", choices=("consistency", "tokens"), default="tokens", help="which head acts")
     arguments.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     arguments.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))

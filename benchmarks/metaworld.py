@@ -14,12 +14,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import shlex
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -29,11 +29,11 @@ from matplotlib.figure import Figure
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks import machine
+from benchmarks.stages import ROOT, Stages, tandem
 from hardware import artefact
 from vla import policy_file
 from vla.intervals import wilson
 
-ROOT = Path(__file__).parents[1]
 PEER = ROOT / "benchmarks" / "envs" / "metaworld"
 TASKS = (
     "reach-v3",
@@ -58,14 +58,21 @@ def main() -> None:
     chosen = flags()
     chosen.folder.mkdir(parents=True, exist_ok=True)
     dataset = demonstrations(chosen)
+    results: dict[str, dict[str, list[int]]] = {}
+    for name, policy in trained(chosen, dataset):
+        results[name] = evaluated(chosen, name, policy)
+        report(chosen, results)
+
+
+def trained(chosen: argparse.Namespace, dataset: Path) -> Iterator[tuple[str, Path]]:
+    """One after another, so that each is tried before the next is trained."""
     supervised = sft(chosen, dataset)
-    trained = {"SFT, consistency head": supervised, "SFT, token head": speaking(supervised)}
-    trained["SFT then RFT, token head"] = rft(chosen, supervised, dataset)
+    yield "SFT, consistency head", supervised
+    yield "SFT, token head", speaking(supervised)
+    yield "SFT then RFT, token head", rft(chosen, supervised, dataset)
+    yield "LeRobot ACT, same time", act(chosen, dataset)
     for without in ("qacr", "ctar", "fcr") if chosen.ablations else ():
-        trained[f"RFT without {without.upper()}"] = rft(chosen, supervised, dataset, without)
-    trained["LeRobot ACT, same time"] = act(chosen, dataset)
-    results = {name: evaluated(chosen, name, policy) for name, policy in trained.items()}
-    report(chosen, results)
+        yield f"RFT without {without.upper()}", rft(chosen, supervised, dataset, without)
 
 
 def flags() -> argparse.Namespace:
@@ -88,6 +95,7 @@ def flags() -> argparse.Namespace:
         chosen.sft_flags = "--architecture.width 64 --architecture.heads 4 --cached-variants 1"
     chosen.tasks = tuple(chosen.tasks)
     chosen.folder = chosen.folder.resolve()
+    chosen.stages = Stages(chosen.folder, chosen.threads)
     return chosen
 
 
@@ -103,7 +111,7 @@ def demonstrations(chosen: argparse.Namespace) -> Path:
 def experts(chosen: argparse.Namespace, tasks: tuple[str, ...], episodes: int) -> Path:
     output = chosen.folder / "experts"
     words = [*peer("demonstrate.py"), output, "--tasks", *tasks, "--episodes", episodes]
-    stage(chosen, "experts", words, again=True)
+    chosen.stages.run("experts", words, again=True)
     return output
 
 
@@ -169,7 +177,7 @@ def sft(chosen: argparse.Namespace, dataset: Path) -> Path:
     words += ["--evaluation.patience", 0, "--evaluation.every-steps", max(20, chosen.sft_steps // 10)]
     words += ["--threads", chosen.threads, "--optimisation.batch", SFT_BATCH]
     words += shlex.split(chosen.sft_flags)
-    stage(chosen, "sft", words, samples=SFT_BATCH * chosen.sft_steps)
+    chosen.stages.run("sft", words, samples=SFT_BATCH * chosen.sft_steps)
     return output / "policy"
 
 
@@ -192,15 +200,15 @@ def rft(chosen: argparse.Namespace, policy: Path, dataset: Path, without: str | 
     words = [*tandem("vla", "rft"), policy, dataset, "-o", output, "--voice", "tokens"]
     words += ["--optimisation.steps", chosen.rft_steps, "--threads", chosen.threads]
     words += [] if without is None else ["--without", without]
-    stage(chosen, name, words)
+    chosen.stages.run(name, words)
     return output / "policy"
 
 
 def act(chosen: argparse.Namespace, dataset: Path) -> Path:
     """LeRobot's own defaults, stopped when SFT's processor time is over; its newest checkpoint counts."""
-    output, seconds = chosen.folder / "act", taken(chosen)["sft"]["processor_s"]
+    output, seconds = chosen.folder / "act", chosen.stages.taken()["sft"]["processor_s"]
     last = output / "checkpoints" / "last" / "pretrained_model"
-    if "act" in taken(chosen):
+    if "act" in chosen.stages.taken():
         return last
     shutil.rmtree(output, ignore_errors=True)
     settings = {
@@ -228,7 +236,7 @@ def act(chosen: argparse.Namespace, dataset: Path) -> Path:
     began, spent = time.monotonic(), 0.0
     with (chosen.folder / "act.log").open("wb") as log:
         process = psutil.Popen(
-            list(map(str, words)), stdout=log, stderr=subprocess.STDOUT, env=surroundings(chosen)
+            list(map(str, words)), stdout=log, stderr=subprocess.STDOUT, env=chosen.stages.surroundings()
         )
         try:
             while process.poll() is None and (spent < seconds or not last.exists()):
@@ -242,7 +250,9 @@ def act(chosen: argparse.Namespace, dataset: Path) -> Path:
     if not last.exists():
         raise SystemExit(f"lerobot-train left no checkpoint; see {chosen.folder / 'act.log'}")
     steps = int(last.parent.resolve().name)
-    note(chosen, "act", {"wall_s": time.monotonic() - began, "processor_s": spent, "samples": ACT_BATCH * steps})
+    chosen.stages.note(
+        "act", {"wall_s": time.monotonic() - began, "processor_s": spent, "samples": ACT_BATCH * steps}
+    )
     return last
 
 
@@ -263,12 +273,13 @@ def evaluated(chosen: argparse.Namespace, name: str, policy: Path) -> dict[str, 
     slug = "".join(letter if letter.isalnum() else "-" for letter in name.lower())
     file = chosen.folder / f"eval-{slug}.json"
     words = [*tandem("vla", "eval"), policy, "--env", "metaworld", "--trials", chosen.trials, "--json", file]
-    stage(chosen, f"eval-{slug}", [*words, "--tasks", *chosen.tasks], again=True)
+    chosen.stages.run(f"eval-{slug}", [*words, "--tasks", *chosen.tasks], again=True)
     tasks = json.loads(file.read_text(encoding="utf-8"))["tasks"]
     return {task: [row["successes"], row["trials"]] for task, row in tasks.items()}
 
 
 def report(chosen: argparse.Namespace, results: dict[str, dict[str, list[int]]]) -> None:
+    """What is known so far."""
     print(
         f"\n{machine.line()}\nMetaWorld 3.0 (simulated), {len(chosen.tasks)} tasks × {chosen.demos} demonstrations\n"
     )
@@ -278,7 +289,7 @@ def report(chosen: argparse.Namespace, results: dict[str, dict[str, list[int]]])
         print(f"{task:28}" + "".join(f"{rate(*cell):>26}" for cell in cells))
     totals = {name: summed(rows) for name, rows in results.items()}
     print(f"{'all':28}" + "".join(f"{rate(*total):>26}" for total in totals.values()))
-    for name, cost in taken(chosen).items():
+    for name, cost in chosen.stages.taken().items():
         learned = f", {cost['samples'] / cost['processor_s']:.1f} samples/s of it" if "samples" in cost else ""
         print(f"{name}: {cost['wall_s']:.0f} s, {cost['processor_s']:.0f} s of a processor{learned}")
     if chosen.json:
@@ -290,7 +301,7 @@ def report(chosen: argparse.Namespace, results: dict[str, dict[str, list[int]]])
             "sft_flags": chosen.sft_flags,
             "rft_steps": chosen.rft_steps,
             "threads": chosen.threads,
-            "taken": taken(chosen),
+            "taken": chosen.stages.taken(),
             "results": results,
             "all": {name: [*total, *map(float, wilson(*total))] for name, total in totals.items()},
         }
@@ -329,53 +340,6 @@ def figure(results: dict[str, dict[str, list[int]]], totals: dict[str, tuple[int
 def rate(successes: int, trials: int) -> str:
     low, high = wilson(successes, trials)
     return f"{successes}/{trials} ({100 * low:.0f}–{100 * high:.0f} %)"
-
-
-# ── steps that are kept ─────────────────────────────────────────────────────────────────────────────────────
-
-
-def stage(
-    chosen: argparse.Namespace, name: str, words: list[object], again: bool = False, samples: int | None = None
-) -> None:
-    """Runs a command once; `again`: a command that itself knows what it has done already.
-
-    `samples`: windows that it learns from. A step that was stopped and went on is noted with what its last run took.
-    """
-    if name in taken(chosen) and not again:
-        return
-    print(f"── {name}", flush=True)
-    began, before = time.monotonic(), processor_s()
-    if subprocess.run(list(map(str, words)), env=surroundings(chosen), cwd=ROOT).returncode:
-        raise SystemExit(f"{name} failed; the same command goes on from here")
-    if name not in taken(chosen):
-        cost = {"wall_s": time.monotonic() - began, "processor_s": processor_s() - before}
-        note(chosen, name, cost if samples is None else cost | {"samples": samples})
-
-
-def processor_s() -> float:
-    """Of all programs that this one has started and that have ended."""
-    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return spent.ru_utime + spent.ru_stime
-
-
-def taken(chosen: argparse.Namespace) -> dict[str, dict[str, float]]:
-    """Seconds and samples of each finished step."""
-    file = chosen.folder / "taken.json"
-    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-
-
-def note(chosen: argparse.Namespace, name: str, cost: dict[str, float]) -> None:
-    rounded = {what: round(value, 1) for what, value in cost.items()}
-    artefact.write_text(chosen.folder / "taken.json", json.dumps(taken(chosen) | {name: rounded}, indent=2))
-
-
-def tandem(*words: str) -> list[object]:
-    return [sys.executable, ROOT / "tandem.py", *words]
-
-
-def surroundings(chosen: argparse.Namespace) -> dict[str, str]:
-    """Of the programs: no hub, and as many threads for all."""
-    return os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": str(chosen.threads)}
 
 
 if __name__ == "__main__":
