@@ -57,6 +57,8 @@ class ActOnline(Config):
     """Episodes that may wait for the learner; then acting pauses."""
     patience_s: PositiveFloat = 600.0
     """The longest pause; then it stops, and says so."""
+    threads: PositiveInt = 1
+    """Of a processor, for the policy."""
     seed: NonNegativeInt = 0
     json_file: Annotated[Path | None, tyro.conf.arg(name="json")] = None
 
@@ -168,6 +170,7 @@ class Actor:
 def act(config: ActOnline) -> int:
     """The verb. Exit code 4 when episodes are left that the learner never took."""
     began = time.monotonic()
+    torch.set_num_threads(config.threads)
     settings = configs.read(RunSettings, config.run / FOR_ACTORS)
     policy = load_policy(settings.policy)
     algorithm = preset(settings.preset)

@@ -72,6 +72,8 @@ class ExpandDemos(Config):
     """Successes in the store when it is done."""
     most_tries: PositiveInt = 5
     """Times the count, before it gives up."""
+    misses: float = Field(default=0.25, ge=0, le=1)
+    """Share of the warped episodes that first grip beside the object and try again."""
     cameras: bool = True
     """no-cameras: states alone; much faster."""
     vary: bool = True
@@ -162,7 +164,7 @@ def open_generator(config: ExpandDemos, world: World, paths: Sequence[warp.ToolP
     arm = ARMS[config.world.arm]
     kinematics = Kinematics(kinematic_model(arm), TIP)
     if config.generator == "warp":
-        return WarpGenerator(paths, world.sheet.object_name, kinematics, arm, world.rate_hz)
+        return WarpGenerator(paths, world.sheet.object_name, kinematics, arm, world.rate_hz, config.misses)
     solids = open_solids(config.world, world.sheet.object_name)
     return PlanGenerator(solids, kinematics, config.world.task, world.sheet.goal, world.rate_hz, config.plan)
 

@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 GeneratorName = Literal["plan", "warp"]
 LETTING_GO_S = 0.3
 PUSHED_M = 0.001
+BESIDE_M = (0.028, 0.038)
+"""How far beside the object a try that misses grips."""
 Parts = Dialogue[Float[ndarray, "T D"], Moment, None]
 """Yields actions (joint targets in rad and the gripper's opening, at the world's rate), is sent what came of them."""
 
@@ -44,7 +46,11 @@ class Generator(Protocol):
 
 
 class WarpGenerator:
-    """The demonstration whose object stood nearest, bent."""
+    """The demonstration whose object stood nearest, bent.
+
+    `misses` of the episodes first grip beside the object, look again and grip it (ours): whoever only saw grips that
+    held stands with closed jaws for ever after one that did not.
+    """
 
     def __init__(
         self,
@@ -53,9 +59,10 @@ class WarpGenerator:
         kinematics: Kinematics,
         arm: ArmModel,
         rate_hz: float,
+        misses: float = 0.0,
     ) -> None:
         self.paths, self.object_name = paths, object_name
-        self._usable = clean(paths)
+        self._usable, self._misses = clean(paths), misses
         self._kinematics, self._arm, self._rate_hz = kinematics, arm, rate_hz
 
     def demo_for(self, now: Moment) -> int | None:
@@ -67,14 +74,37 @@ class WarpGenerator:
         )
 
     def parts(self, now: Moment, rng: np.random.Generator) -> Parts:
-        del rng  # a warped demonstration has no choice
-        path = self.paths[self.demo_for(now) or 0]
-        poses = warp.warp(path, upright(now, self.object_name))
-        q_rad = warp.joint_path(poses, now.q_rad[0], self._kinematics)
-        rows = warp.paced(q_rad, path.gripper_open, self._rate_hz, self._arm.velocity_rad_s)
+        path, begin, near = self.paths[self.demo_for(now) or 0], 0, now.q_rad[0]
+        if rng.random() < self._misses:
+            missed = self._missed(path, now, rng)
+            now = yield missed
+            begin, near = warp.comes_near(path), missed[-1, :-1]
+        poses = warp.warp(path, upright(now, self.object_name))[begin:]
+        rows = self._rows(poses, path.gripper_open[begin:], near)
         yield rows
         if path.release < len(path):
             yield letting_go(rows[-1], float(path.gripper_open[path.grip]), self._rate_hz)
+
+    def _missed(self, path: warp.ToolPath, now: Moment, rng: np.random.Generator) -> Float[ndarray, "S D"]:
+        """To a place beside the object, the jaws closed on nothing and opened again, and back to above it."""
+        angle_rad, away_m = rng.uniform(-np.pi, np.pi), rng.uniform(*BESIDE_M)
+        aside = away_m * np.array([np.cos(angle_rad), np.sin(angle_rad), 0.0])
+        aim = upright(now, self.object_name)
+        beside = Pose.from_parts(aim.parent, aim.child, aim.rotation, aim.translation_m + aside)
+        closed, above = warp.has_closed(path), warp.comes_near(path)
+        poses = warp.warp(path, beside)[: closed + 1]
+        down = self._rows(poses, path.gripper_open[: closed + 1], now.q_rad[0])
+        opened = float(path.gripper_open[path.grip])
+        opening = letting_go(down[-1], opened, self._rate_hz)
+        back = poses[path.grip : above - 1 : -1] if above else poses[path.grip :: -1]
+        return np.concatenate([down, opening, self._rows(back, np.full(len(back), opened), down[-1, :-1])])
+
+    def _rows(
+        self, poses: Sequence[Pose], opening: Float[ndarray, " T"], near_rad: Float[ndarray, " J"]
+    ) -> Float[ndarray, "S D"]:
+        """Raises `Unreachable`."""
+        q_rad = warp.joint_path(poses, near_rad, self._kinematics)
+        return warp.paced(q_rad, opening, self._rate_hz, self._arm.velocity_rad_s)
 
 
 def clean(paths: Sequence[warp.ToolPath]) -> list[int]:

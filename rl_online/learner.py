@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import torch
 import tyro
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from torch.utils.tensorboard import SummaryWriter
@@ -77,6 +78,8 @@ class LearnOnline(Config):
     """0 picks a free one."""
     idle_timeout_s: PositiveFloat = 600.0
     """Without any actor for so long, it stops; the same command goes on."""
+    threads: PositiveInt = 1
+    """Of a processor. An actor beside it wants a core, too: two of each on two cores mostly wait for one another."""
     seed: NonNegativeInt = 0
     json_file: Annotated[Path | None, tyro.conf.arg(name="json")] = None
 
@@ -105,6 +108,7 @@ class LearnFigures(Config):
 def learn(config: LearnOnline) -> int:
     """The verb. Exit code 0 when all transitions have come, 4 when the actors stayed away."""
     began = time.monotonic()
+    torch.set_num_threads(config.threads)
     policy = load_policy(config.policy)
     given = opened(config, policy)
     _begin(config)
@@ -327,7 +331,8 @@ def _begin(config: LearnOnline) -> None:
     """Actors read the settings; a run of other settings is not gone on with."""
     config.output.mkdir(parents=True, exist_ok=True)
     file = config.output / SETTINGS
-    settings = config.model_dump_json(indent=2, exclude={"output", "json_file", "port", "transitions"}) + "\n"
+    free = {"output", "json_file", "port", "threads", "transitions"}
+    settings = config.model_dump_json(indent=2, exclude=free) + "\n"
     if file.is_file() and file.read_text(encoding="utf-8") != settings:
         raise BadInput(f"{config.output} is a run of other settings", "name a new --output")
     artefact.write_text(file, settings)

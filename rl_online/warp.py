@@ -91,6 +91,18 @@ def warp(path: ToolPath, T_base_object: Pose) -> tuple[Pose, ...]:
     return tuple(poses)
 
 
+def comes_near(path: ToolPath) -> int:
+    """The step from which the way to the last grip is the object's."""
+    way = _ways_m(path.Ts_base_tip)
+    return int(np.searchsorted(way, way[path.grip] - RIGID_M))
+
+
+def has_closed(path: ToolPath) -> int:
+    """The step at which the jaws of the last grip are as closed as they get."""
+    after = path.gripper_open[path.grip : path.release]
+    return path.grip + int(np.flatnonzero(after <= after.min() + 1e-3)[0])
+
+
 def blended(here: Pose, there: Pose, T_base_tip: Pose, share: float) -> Pose:
     """The tip pose moved by `here` (share 0) … `there` (share 1), both T_base_base: positions on the line, slerp."""
     one, two = here @ T_base_tip, there @ T_base_tip

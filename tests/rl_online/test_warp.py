@@ -2,16 +2,22 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hardware.bench.arm_models import ARMS, TIP
 from hardware.errors import BadInput
+from hardware.kinematics import Kinematics, kinematic_model
 from hardware.spatial import Pose, rotation_from_rotvec
+from rl_online.demos import RecordDemos, record
+from rl_online.expand import ExpandDemos, expand
 from rl_online.generators import clean
-from rl_online.warp import RIGID_M, ToolPath, blended, grips_and_release, paced, warp
+from rl_online.warp import RIGID_M, ToolPath, blended, grips_and_release, paced, tool_path, warp
+from vla.demonstrations import open_demonstrations
 
 OPENING = np.array([1.0] * 10 + [0.5, 0.0] + [0.0] * 8 + [0.5, 1.0] + [1.0] * 4)
 
@@ -102,3 +108,22 @@ def test_a_way_that_is_too_fast_is_slowed_down_and_keeps_its_ends():
     made = paced(q_rad, np.array([1.0, 1.0, 0.0]), 10.0, 2.0)
     assert made[:, 0].tolist() == pytest.approx([0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.1])
     assert made[-1].tolist() == pytest.approx([1.1, 0.0])
+
+
+@pytest.mark.slow
+def test_an_episode_that_misses_first_grips_in_the_end(tmp_path: Path):
+    """The bench's plant decides: what is kept closes twice, and comes up again between."""
+    record(RecordDemos(output=tmp_path / "demos", count=2, cameras=False, aim_error=0.0))
+    config = ExpandDemos(
+        demos=tmp_path / "demos", output=tmp_path / "wide", count=3, cameras=False, part="id", misses=1.0
+    )
+    assert expand(config) == 0
+    shown = open_demonstrations(tmp_path / "wide" / "store", "wide")
+    kinematics = Kinematics(kinematic_model(ARMS["so101"]), TIP)
+    for number in range(len(shown)):
+        made = tool_path(shown[number].actions, block(0.0, 0.0), kinematics)
+        assert made.first_grip < made.grip
+        first, last = (made.Ts_base_tip[step].translation_m for step in (made.first_grip, made.grip))
+        highest = max(each.translation_m[2] for each in made.Ts_base_tip[made.first_grip : made.grip])
+        assert 0.02 < np.linalg.norm((last - first)[:2]) < 0.06
+        assert highest > first[2] + 0.04
