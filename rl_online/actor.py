@@ -112,13 +112,20 @@ class Actor:
         return self.stopped or self.link.finished or 0 < self.config.episodes <= self.episodes
 
     def act(self) -> None:
-        self.take_weights()
+        self.await_learner()
         while not self.over:
             starts = [self.draw_start() for _ in range(self.env.n_envs)]
             run_episodes(self.env, self.explorer, starts, 0, self.take, keep=True)
             self.hand_over()
             self.take_weights()
         self.last_words()
+
+    def await_learner(self) -> None:
+        """Until its offline stage is over: what is tried before is of no better policy. Not for ever."""
+        until_s = time.monotonic() + self.config.patience_s
+        if not patiently(lambda: self.link.weights(self.have), until_s, lambda: self.stopped) and not self.stopped:
+            log.warning("no learner in %.0f s: acting without", self.config.patience_s)
+        self.take_weights()
 
     def draw_start(self) -> TaskStart:
         if self._plan is not None:

@@ -37,9 +37,9 @@ class WholeDemo(Config):
     demos: PositiveInt = 10
     wide: PositiveInt = 16
     """Demonstrations of the expansion, in the twin."""
-    sft_steps: PositiveInt = 500
+    sft_steps: PositiveInt = 1500
     rft_steps: PositiveInt = 4
-    tried_chunks: PositiveInt = 120
+    tried_chunks: PositiveInt = 600
     """Of the parallel RL, in the twin."""
     trials: PositiveInt = 10
     """On the bench, of the first and of the last policy, in each part of the starts."""
@@ -134,14 +134,15 @@ def policy_stages(config: WholeDemo) -> Sequence[Stage]:
         *("rl", "expand", demos, "-o", str(out / "wide"), "--part", "ood", "--count", str(config.wide)),
         *("--json", str(out / "expand.json"), *in_twin_of(out), *seed),
     )
+    looked_at = ("--cached-variants", "2", "--features", str(out / "features"))
     sft_words = (
         *("vla", "sft", demos, wide, "-o", str(sft), "--state-names", *READS, "--no-language"),
-        *("--optimisation.steps", str(config.sft_steps), "--cached-variants", "2", "--token-weight", "0.3"),
-        *("--evaluation.every-steps", str(config.sft_steps), "--threads", "2", *seed),
+        *("--optimisation.steps", str(config.sft_steps), "--token-weight", "0.3", *looked_at),
+        *("--evaluation.every-steps", str(config.sft_steps), *seed),
     )
     rft_words = (
         *("vla", "rft", str(sft / "policy"), wide, "-o", str(rft), "--optimisation.steps", str(config.rft_steps)),
-        *("--evaluation.every-steps", str(config.rft_steps), *seed),
+        *("--evaluation.every-steps", str(config.rft_steps), *looked_at, *seed),
     )
     return (
         Stage(

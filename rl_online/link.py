@@ -226,7 +226,7 @@ def limit_sending(connection: socket.socket, seconds: float) -> None:
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval)
 
 
-def patiently(ask: Callable[[], None], until_s: float, stop: Callable[[], bool]) -> bool:
+def patiently(ask: Callable[[], object], until_s: float, stop: Callable[[], bool]) -> bool:
     """Asks again until it works, the time is up or `stop` says so. Returns whether it worked."""
     while True:
         try:

@@ -60,8 +60,6 @@ class LearnContinually(TrainingRun):
     """open-loop: the mean error, of half an action's 1–99 % range, that still counts as a success."""
     base_policy: Path | None = None
     """What a supervised base stage with these demonstrations left before: it is not taught again."""
-    features: Path | None = None
-    """Where encoded pictures are kept, to share them between runs; else in the run folder."""
     sft: Teaching = Teaching()
     base_schedule: Optimisation = Optimisation()
     stage_schedule: Optimisation = Optimisation(steps=400, learning_rate=2e-4)

@@ -18,7 +18,7 @@ from vla.process_rewards import gripper_columns
 from vla.rft_config import ReinforcePolicy
 from vla.rft_samples import Judge
 from vla.rft_training import Reinforcement
-from vla.run_folder import POLICY, REPORT, chosen_device, fingerprint, git_hash, require_output, write_run
+from vla.run_folder import POLICY, REPORT, WORK, chosen_device, fingerprint, git_hash, require_output, write_run
 from vla.sft import opened, require_weights, split
 from vla.sft_training import Material
 from vla.tandem_vla import TandemVLA
@@ -55,7 +55,7 @@ def start(config: ReinforcePolicy, mixture: Sequence[Demonstrations], work: Path
         encoder=ImageEncoder(source.image_px).to(device),
         augmentation=config.augmentation,
         cached_variants=config.cached_variants if source.cached else 0,
-        folder=work or config.output / "work",
+        folder=work or config.features or config.output / WORK,
         seed=config.seed,
     )
     material = material_of(config, interface, preparation.episodes(mixture), source.key)

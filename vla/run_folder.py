@@ -40,6 +40,8 @@ class TrainingRun(Config):
     threads: PositiveInt | None = None
     """Of the processor. None: the cores this process may use."""
     checkpoint_every_s: NonNegativeFloat = 60.0
+    features: Path | None = None
+    """Folder of the frozen encoder's features, which runs on the same pictures may share. None: OUTPUT/work."""
 
 
 def require_output(config: TrainingRun) -> None:

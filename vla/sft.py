@@ -17,7 +17,7 @@ from vla.fast_tokens import FastTokens
 from vla.normalise import DatasetQuantiles, Normaliser, quantiles
 from vla.policy import Interface
 from vla.prepared import Preparation, PreparedEpisode
-from vla.run_folder import POLICY, REPORT, chosen_device, fingerprint, git_hash, require_output, write_run
+from vla.run_folder import POLICY, REPORT, WORK, chosen_device, fingerprint, git_hash, require_output, write_run
 from vla.sft_config import TrainPolicy
 from vla.sft_training import Material, Training
 from vla.tandem_vla import TandemConfig, TandemVLA
@@ -67,7 +67,7 @@ def start(config: TrainPolicy, mixture: Sequence[Demonstrations], work: Path | N
         encoder=encoder,
         augmentation=config.augmentation,
         cached_variants=0 if config.unfrozen_encoder else config.cached_variants,
-        folder=work or config.output / "work",
+        folder=work or config.features or config.output / WORK,
         seed=config.seed,
     )
     with accelerator.main_process_first():
