@@ -45,7 +45,7 @@ def draw(file: Path, plan: ResetPlan, goal: TaskStart, title: str) -> None:
         f"{title}\nsuccesses/rollouts and Wilson's 95 % bounds; framed: below τ = {plan.tau:g}", fontsize=8
     )
     with artefact.staged_file(file) as staged:
-        figure.savefig(staged, dpi=130)
+        figure.savefig(staged, dpi=130, bbox_inches="tight", pad_inches=0.1)
 
 
 def _paint(panel, score: CellScore, bounds: tuple[float, float], is_target: bool) -> None:
@@ -69,7 +69,7 @@ def _paint(panel, score: CellScore, bounds: tuple[float, float], is_target: bool
             )
         )  # fmt: skip
     x_m, y_m = cell.centre_m
-    text = f"{score.successes}/{score.rollouts}\n{bounds[0]:.2f}–{bounds[1]:.2f}"
+    text = f"{score.successes}/{score.rollouts}\n{bounds[0]:.2f}\n–{bounds[1]:.2f}"
     panel.text(y_m, x_m, text, ha="center", va="center", fontsize=_SMALL_PT)
 
 

@@ -252,7 +252,8 @@ def success(
             lows.append(ys[-1] - one.interval[0])
             highs.append(one.interval[1] - ys[-1])
         panel.errorbar(xs, ys, (lows, highs), marker="o", capsize=3, linewidth=1.2, label=f"{part} ({len(own)})")
-    panel.set(xlabel="robot minutes", ylabel="success", ylim=(-0.03, 1.03))
+    minutes = sum(result.duration_s for result in results) / 60
+    panel.set(xlabel="robot minutes", ylabel="success", ylim=(-0.03, 1.03), xlim=(0, max(0.1, 1.05 * minutes)))
     panel.legend(fontsize=8)
     table = page.pairs({one.what: one.words for one in found.by_region})
     stretch = page.pairs({f"episodes {one.what}": one.words for one in found.by_stretch})
