@@ -9,7 +9,7 @@ ROS := $(if $(wildcard /opt/ros/*),,--extra ros)
 OUT ?= out/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format types bench clean
+.PHONY: help setup demo twin test lint format types bench clean
 
 help:  ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -24,8 +24,11 @@ $(UV):
 	@$(UV) sync --frozen --group bench $(ROS)
 	@touch $@
 
-demo: setup  ## Film the simulated bench, build its twin, compare with the truth
-	@$(RUN) tandem bench demo $(OUT)
+demo: setup  ## The whole loop on the simulated bench: scan, twin, demos, SFT, RFT, RL in the twin, guided RL, report
+	@$(RUN) tandem demo $(OUT)
+
+twin: setup  ## Its first part alone: film the simulated bench, build its twin, compare with the truth
+	@$(RUN) tandem bench demo out/twin
 
 test: setup  ## Lint, types, import rules and all tests
 	@$(RUN) ruff check .

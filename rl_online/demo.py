@@ -69,6 +69,8 @@ def demo(config: WholeDemo) -> int:
             log.info("%s: %s", stage.name, stage.what)
             artefact.write_model(file, run(stage, config.output / LOGS))
         done.append(configs.read(StageDone, file))
+        if done[-1].commands != tuple(shlex.join(("tandem", *words)) for words in stage.commands):
+            log.warning("%s was run with other settings; delete %s and what comes after it", stage.name, file)
         if stage.name == config.until:
             break
     found = DemoFigures(

@@ -110,6 +110,18 @@ def twin_stages(config: WholeDemo) -> Sequence[Stage]:
             gate_may_fail=True,
         ),
         Stage(
+            "push",
+            "the arm pushes the block in the twin: a film",
+            (
+                (
+                    *("twin", "sim", str(twin), "--object", "block", "-o", str(out / "push.gif")),
+                    *("--json", str(out / "push.json")),
+                ),
+            ),
+            out / "push.json",
+            lambda f: f"moved {f['moved_mm']:.0f} mm: {out / 'push.gif'}",
+        ),
+        Stage(
             "demos",
             "scripted demonstrations in the ID region, on the bench",
             (("rl", "demos", "-o", demos, "--count", str(config.demos), "--json", str(out / "demos.json"), *seed),),
