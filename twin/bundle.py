@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +13,7 @@ from rich.table import Table
 
 from hardware import artefact
 from hardware.config import Config, read
+from hardware.errors import BadInput
 from hardware.gate import Gate
 from twin import manifest, report
 from twin.alignment import Alignment
@@ -27,6 +29,7 @@ SOURCES = {
     manifest.CAMERAS: Path("alignment") / "posed.json",
 }
 """File of the bundle ← file in its `work` folder."""
+USD_SUFFIXES = {".usda", ".usd", ".usdc"}
 
 
 def write(output: Path, config: BuildTwin, results: list[StageResult]) -> None:
@@ -84,16 +87,18 @@ def quality(results: list[StageResult], posed: PosedImages, captured: Capture) -
 
 
 class ShowInfo(Config):
-    """What a twin bundle holds, in which frame and scale, and how good it is."""
+    """What a twin bundle holds, in which frame and scale, and how good it is. Or what an OpenUSD file holds."""
 
     bundle: tyro.conf.Positional[Path]
-    """Folder that `tandem twin build` made."""
+    """Folder that `tandem twin build` made, or a .usda (.usd, .usdc) file: is it whole, and valid?"""
     json_file: Annotated[Path | None, tyro.conf.arg(name="json")] = None
-    """Also write the manifest here."""
+    """Also write the manifest (of a USD file: what it holds) here."""
 
 
 def show(config: ShowInfo) -> int:
-    """Raises `BadInput` for a folder that is no whole bundle."""
+    """Raises `BadInput` for a folder that is no whole bundle, and for a USD file whose layers are missing."""
+    if config.bundle.suffix.lower() in USD_SUFFIXES:
+        return show_usd(config)
     twin = read_twin(config.bundle)
     console = Console()
     print_summary(console, config.bundle)
@@ -103,6 +108,21 @@ def show(config: ShowInfo) -> int:
         console.print(f"  {name:<14} {file.bytes / 1e6:8.2f} MB{state}")
     if config.json_file is not None:
         artefact.write_model(config.json_file, twin)
+    return 0
+
+
+def show_usd(config: ShowInfo) -> int:
+    from twin.export import usd
+
+    if not config.bundle.is_file():
+        raise BadInput(f"there is no {config.bundle}", "tandem twin export BUNDLE --to usd -o FILE.usda")
+    held = usd.contents(usd.read_stage(config.bundle))
+    table = Table(title=str(config.bundle), show_header=False, title_justify="left")
+    for name, value in held.items():
+        table.add_row(name, value)
+    Console().print(table)
+    if config.json_file is not None:
+        artefact.write_text(config.json_file, json.dumps(held, indent=2) + "\n")
     return 0
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import mujoco
 import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
 
 from hardware import artefact
 from hardware.errors import BadInput
@@ -27,6 +29,7 @@ TORSION_M, ROLLING_M = 0.005, 0.0001
 STEP_S = 0.002
 TABLE_THICK_M = 0.05
 TABLE_HALF_M = 1.0
+LEAST_PIECE_M3 = 1e-12
 
 
 def spec(bundle: Path) -> mujoco.MjSpec:
@@ -144,8 +147,22 @@ def piece_volume_m3(bundle: Path, asset: ObjectAsset, piece: Convex) -> float:
     file = object_asset.folder(bundle, asset.name) / str(piece.file)
     if not file.is_file():
         raise BadInput(f"there is no {file}", f"tandem twin contact {bundle}")
-    mesh = trimesh.load_mesh(file)
-    return max(float(mesh.convex_hull.volume), 1e-12)
+    corners = np.asarray(trimesh.load_mesh(file).vertices)
+    volume_m3 = float(trimesh.convex.convex_hull(corners).volume) if thickness_m(corners) > 0 else 0.0
+    if not volume_m3 > LEAST_PIECE_M3:
+        raise BadInput(
+            f"{file} is flat: a piece without volume ('{asset.name}') collides with nothing",
+            f"tandem twin contact {bundle}",
+        )
+    return volume_m3
+
+
+def thickness_m(points: Float[ndarray, "N 3"]) -> float:
+    """Of the cloud, across the plane that lies in it best; 0 where it is flat, or too few."""
+    if len(points) < 4:
+        return 0.0
+    spread = np.linalg.svd(points - points.mean(0), compute_uv=False)
+    return float(spread[2]) if spread[2] > 1e-6 * spread[0] else 0.0
 
 
 def add_robot(world: mujoco.MjSpec, bundle: Path, robot: RobotAsset) -> None:

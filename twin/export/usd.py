@@ -12,7 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from pxr import Gf, Sdf, Usd, UsdGeom, UsdPhysics, UsdValidation
+from pxr import Gf, Sdf, Usd, UsdGeom, UsdPhysics, UsdValidation, UsdVol
 
 from hardware import artefact
 from hardware.config import read
@@ -97,6 +97,23 @@ def read_stage(file: Path) -> Usd.Stage:
     if missing:
         raise BadInput(f"{file} lacks a layer: {missing[0]}", "copy the files it refers to beside it")
     return stage
+
+
+def contents(stage: Usd.Stage) -> dict[str, str]:
+    """What a person asks of a stage, in words."""
+    kinds = {
+        "rigid bodies": lambda prim: prim.HasAPI(UsdPhysics.RigidBodyAPI),
+        "colliders": lambda prim: prim.HasAPI(UsdPhysics.CollisionAPI),
+        "joints": lambda prim: prim.IsA(UsdPhysics.Joint),
+        "cameras": lambda prim: prim.IsA(UsdGeom.Camera),
+        "splats": lambda prim: prim.IsA(UsdVol.ParticleField3DGaussianSplat),
+    }
+    prims = list(stage.Traverse())
+    counted = {name: str(sum(bool(test(prim)) for prim in prims)) for name, test in kinds.items()}
+    layers = [layer.realPath.rpartition("/")[2] for layer in stage.GetUsedLayers() if layer.realPath]
+    complaints = validated(stage)
+    verdict = "all accept it" if not complaints else "; ".join(complaints[:5])
+    return counted | {"layers": ", ".join(sorted(layers)), "usd-core's validators": verdict}
 
 
 def validated(stage: Usd.Stage) -> list[str]:
