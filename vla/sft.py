@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +75,7 @@ def start(config: TrainPolicy, mixture: Sequence[Demonstrations], work: Path | N
     learned, kept_out = split(episodes, config.evaluation.held_out_share, config.seed)
     windows = Windows(learned, interface)
     draws = Draws(windows, dataset_weights(config, mixture, windows), config.augmentation, config.seed)
-    policy = new_policy(config, interface, windows)
+    policy = new_policy(config, interface, windows, arms_of(config, mixture))
     if accelerator.is_main_process:
         write_run(config, interface)
     material = Material(draws, Windows(kept_out or learned, interface), fingerprint(config, episodes))
@@ -136,14 +136,30 @@ def dataset_weights(config: TrainPolicy, mixture: Sequence[Demonstrations], wind
     return {name: float(sum(len(e) for e in windows.episodes if e.dataset == name)) for name in names}
 
 
-def new_policy(config: TrainPolicy, interface: Interface, windows: Windows) -> TandemVLA:
-    """Untrained, with quantiles and tokens of the episodes that are learned from."""
+def arms_of(config: TrainPolicy, mixture: Sequence[Demonstrations]) -> dict[str, str]:
+    """Dataset → the first one with the same columns, whose ranges are its own, too."""
+    first: dict[tuple[tuple[str, ...], tuple[str, ...]], str] = {}
+    arms = {}
+    for dataset in mixture:
+        columns = (dataset.layout.state_names, dataset.layout.action_names)
+        arms[dataset.name] = dataset.name if config.ranges == "own" else first.setdefault(columns, dataset.name)
+    return arms
+
+
+def new_policy(
+    config: TrainPolicy, interface: Interface, windows: Windows, arms: Mapping[str, str] | None = None
+) -> TandemVLA:
+    """Untrained, with quantiles and tokens of the episodes that are learned from.
+
+    `arms`: as `arms_of` says; None: each dataset is of its own.
+    """
+    arms = arms or {episode.dataset: episode.dataset for episode in windows.episodes}
     normalisation: dict[str, DatasetQuantiles] = {}
     for name in dict.fromkeys(episode.dataset for episode in windows.episodes):
-        of_dataset = [episode for episode in windows.episodes if episode.dataset == name]
+        of_arm = [episode for episode in windows.episodes if arms[episode.dataset] == arms[name]]
         normalisation[name] = DatasetQuantiles(
-            state=quantiles(np.concatenate([episode.state for episode in of_dataset]), interface.state_names),
-            action=quantiles(np.concatenate([episode.actions for episode in of_dataset]), interface.action_names),
+            state=quantiles(np.concatenate([episode.state for episode in of_arm]), interface.state_names),
+            action=quantiles(np.concatenate([episode.actions for episode in of_arm]), interface.action_names),
         )
     if config.start_from is not None:
         return continued.policy(config.start_from, interface, normalisation)

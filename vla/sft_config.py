@@ -57,6 +57,9 @@ class TrainPolicy(TrainingRun):
     """LeRobot v3 datasets or episode stores, all with the same cameras, rate and counts of joints."""
     start_from: Path | None = None
     """Go on with this policy: its chunks, tokens, ranges and architecture are kept, whatever is said here."""
+    ranges: Literal["shared", "own"] = "shared"
+    """shared: datasets with the same columns are of one arm, real or in its twin, and their numbers mean the same.
+    own: each dataset is scaled by its own 1–99 %; whoever acts must then say of which it is."""
     weights: tuple[NonNegativeFloat, ...] = ()
     """How often each dataset is drawn from, e.g. 1 1 for half real, half twin. Empty: by its number of frames."""
     cameras: tuple[str, ...] = ()

@@ -13,6 +13,8 @@ import torch
 
 from hardware.errors import BadInput
 from vla import held_out, optimisation, policy_file, sft, sft_training
+from vla.demonstrations import ArrayDemonstrations
+from vla.normalise import DatasetQuantiles
 from vla.optimisation import OutOfMemory
 from vla.policy import Batch, Losses
 from vla.sft_config import Evaluation, Optimisation, TrainPolicy
@@ -240,13 +242,28 @@ def test_held_out_episodes_are_whole_and_not_learned_from(tmp_path) -> None:
     assert learned | measured == set(range(6))
 
 
-def test_two_datasets_mix_and_keep_their_own_ranges(tmp_path) -> None:
-    datasets = [dot_task.demonstrations(3, "real"), dot_task.demonstrations(4, "twin", seed=1)]
-    run = sft.start(config(tmp_path, weights=(1.0, 1.0), data=("real", "twin")), datasets)
-    run.step()
-    assert set(run.policy.config.normalisation) == {"real", "twin"}
+def test_two_datasets_of_one_arm_mix_and_share_their_ranges(tmp_path) -> None:
+    """Whoever acts does not say whether it is in the twin: the same number must mean the same in both."""
+    real, twin = dot_task.demonstrations(3, "real"), dot_task.demonstrations(4, "twin", seed=1)
+    other = ArrayDemonstrations("other", twin.layout.but(state_names=("a", "c")), twin.episodes)
+
+    def ranges(datasets: list[ArrayDemonstrations], **changes: object) -> dict[str, DatasetQuantiles]:
+        names = tuple(dataset.name for dataset in datasets)
+        run = sft.start(config(tmp_path / f"{names}{changes}", data=names, **changes), datasets)
+        run.step()
+        return run.policy.config.normalisation
+
+    shared = ranges([real, twin], weights=(1.0, 1.0))
+    assert set(shared) == {"real", "twin"}
+    assert shared["real"] == shared["twin"]
+    own = ranges([real, twin], ranges="own")
+    assert own["real"] != own["twin"]
+    assert shared["real"].action.low[0] == pytest.approx(min(own[name].action.low[0] for name in own), abs=0.1)
+    assert shared["real"].action.high[0] == pytest.approx(max(own[name].action.high[0] for name in own), abs=0.1)
+    mixed = ranges([real, other])  # other columns: another arm
+    assert mixed["real"] != mixed["other"]
     with pytest.raises(BadInput, match="1 weights for 2 datasets"):
-        sft.start(config(tmp_path / "other", weights=(1.0,), data=("real", "twin")), datasets)
+        sft.start(config(tmp_path / "other", weights=(1.0,), data=("real", "twin")), [real, twin])
 
 
 def test_another_runs_folder_is_not_written_into(tmp_path) -> None:
