@@ -16,8 +16,6 @@ from typing import Annotated, Literal
 
 import numpy as np
 import tyro
-from jaxtyping import Float
-from numpy import ndarray
 from pydantic import Field, PositiveInt
 
 from hardware import artefact
@@ -33,7 +31,7 @@ from hardware.spatial import Pose
 from rl_online import contact_sheet, coverage, warp
 from rl_online.demos import column_names, draw, step
 from rl_online.episode_log import EpisodeLog, store_episode
-from rl_online.generators import Generator, GeneratorName, WarpGenerator
+from rl_online.generators import Generator, GeneratorName, Part, WarpGenerator
 from rl_online.motion_planner import NoWay
 from rl_online.open_world import WorldChoice, open_world
 from rl_online.plan_generator import PlanGenerator, PlanSearch
@@ -73,7 +71,7 @@ class ExpandDemos(Config):
     most_tries: PositiveInt = 5
     """Times the count, before it gives up."""
     misses: float = Field(default=0.25, ge=0, le=1)
-    """Share of the warped episodes that first grip beside the object and try again."""
+    """Share of the warped episodes that first grip beside the object; they are shown from there on."""
     cameras: bool = True
     """no-cameras: states alone; much faster."""
     vary: bool = True
@@ -250,25 +248,29 @@ def run(
     world: World, generator: Generator, rng: np.random.Generator, config: ExpandDemos
 ) -> tuple[EpisodeLog, bool]:
     """Until the outcome is a success, the generator's parts are over and at rest, or time is out."""
-    limit = round(world.sheet.time_limit_s * world.rate_hz)
-    episode = EpisodeLog(column_names(world, config.poses), (*world.joint_names, GRIPPER), world.rate_hz)
+    left = round(world.sheet.time_limit_s * world.rate_hz)
+    columns = (column_names(world, config.poses), (*world.joint_names, GRIPPER), world.rate_hz)
+    episode, aside = EpisodeLog(*columns), EpisodeLog(*columns)
 
-    def success_after(actions: Float[ndarray, "T D"]) -> bool:
-        for action in actions[: limit - len(episode)]:
-            step(world, action, episode, config.cameras)
+    def success_after(part: Part) -> bool:
+        nonlocal left
+        log, cameras = (episode, config.cameras) if part.is_shown else (aside, False)
+        for action in part.actions[:left]:
+            step(world, action, log, cameras)
+            left -= 1
             if world.moment().success[0]:
                 return True
         return False
 
     parts = generator.parts(world.moment(), rng)
-    actions = next(parts)
+    part = next(parts)
     while True:
-        if success_after(actions):
+        if success_after(part):
             return episode, True
         try:
-            actions = parts.send(world.moment())
+            part = parts.send(world.moment())
         except StopIteration:
-            return episode, success_after(np.tile(actions[-1], (SETTLE_STEPS, 1)))
+            return episode, success_after(Part(np.tile(part.actions[-1], (SETTLE_STEPS, 1))))
 
 
 def read_tries(file: Path) -> list[Try]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Generator as Dialogue
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -28,8 +29,20 @@ LETTING_GO_S = 0.3
 PUSHED_M = 0.001
 BESIDE_M = (0.028, 0.038)
 """How far beside the object a try that misses grips."""
-Parts = Dialogue[Float[ndarray, "T D"], Moment, None]
-"""Yields actions (joint targets in rad and the gripper's opening, at the world's rate), is sent what came of them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A stretch of an episode."""
+
+    actions: Float[ndarray, "T D"]
+    """Joint targets in rad and the gripper's opening, at the world's rate."""
+    is_shown: bool = True
+    """False: it happens, and is no part of the demonstration that comes of it."""
+
+
+Parts = Dialogue[Part, Moment, None]
+"""Yields parts, is sent what came of them."""
 
 
 @runtime_checkable
@@ -49,7 +62,8 @@ class WarpGenerator:
     """The demonstration whose object stood nearest, bent.
 
     `misses` of the episodes first grip beside the object, look again and grip it (ours): whoever only saw grips that
-    held stands with closed jaws for ever after one that did not.
+    held stands with closed jaws for ever after one that did not. Their demonstrations begin with the jaws closed on
+    nothing, so that coming back is taught and missing is not.
     """
 
     def __init__(
@@ -76,17 +90,20 @@ class WarpGenerator:
     def parts(self, now: Moment, rng: np.random.Generator) -> Parts:
         path, begin, near = self.paths[self.demo_for(now) or 0], 0, now.q_rad[0]
         if rng.random() < self._misses:
-            missed = self._missed(path, now, rng)
-            now = yield missed
-            begin, near = warp.comes_near(path), missed[-1, :-1]
+            missed, back = self._missed(path, now, rng)
+            yield Part(missed, is_shown=False)
+            now = yield Part(back)
+            begin, near = warp.comes_near(path), back[-1, :-1]
         poses = warp.warp(path, upright(now, self.object_name))[begin:]
         rows = self._rows(poses, path.gripper_open[begin:], near)
-        yield rows
+        yield Part(rows)
         if path.release < len(path):
-            yield letting_go(rows[-1], float(path.gripper_open[path.grip]), self._rate_hz)
+            yield Part(letting_go(rows[-1], float(path.gripper_open[path.grip]), self._rate_hz))
 
-    def _missed(self, path: warp.ToolPath, now: Moment, rng: np.random.Generator) -> Float[ndarray, "S D"]:
-        """To a place beside the object, the jaws closed on nothing and opened again, and back to above it."""
+    def _missed(
+        self, path: warp.ToolPath, now: Moment, rng: np.random.Generator
+    ) -> tuple[Float[ndarray, "S D"], Float[ndarray, "S2 D"]]:
+        """To a place beside the object and the jaws closed on nothing; they open again, and back to above it."""
         angle_rad, away_m = rng.uniform(-np.pi, np.pi), rng.uniform(*BESIDE_M)
         aside = away_m * np.array([np.cos(angle_rad), np.sin(angle_rad), 0.0])
         aim = upright(now, self.object_name)
@@ -97,7 +114,8 @@ class WarpGenerator:
         opened = float(path.gripper_open[path.grip])
         opening = letting_go(down[-1], opened, self._rate_hz)
         back = poses[path.grip : above - 1 : -1] if above else poses[path.grip :: -1]
-        return np.concatenate([down, opening, self._rows(back, np.full(len(back), opened), down[-1, :-1])])
+        up = self._rows(back, np.full(len(back), opened), down[-1, :-1])
+        return down, np.concatenate([opening, up])
 
     def _rows(
         self, poses: Sequence[Pose], opening: Float[ndarray, " T"], near_rad: Float[ndarray, " J"]

@@ -23,7 +23,7 @@ from hardware.errors import BadInput
 from hardware.kinematics import Kinematics, Unreachable
 from hardware.spatial import Pose, rotation_from_rotvec
 from rl_online import grasps, motion_planner
-from rl_online.generators import Parts
+from rl_online.generators import Part, Parts
 from rl_online.grasps import Grasp, GraspSearch
 from rl_online.motion_planner import NoWay, PlannerLimits
 from rl_online.solids import Solids
@@ -116,12 +116,12 @@ class PlanGenerator:
         T_base_obj = self._object(now)
         self.solids.place(T_base_obj)
         reach, way_rad = self._reach(T_base_obj, now.q_rad[0], rng)
-        now = yield self._sampled(now, self._grip_steps(reach, way_rad))
+        now = yield Part(self._sampled(now, self._grip_steps(reach, way_rad)))
         T_tip_obj = self.kinematics.T_base_tip(now.q_rad[0]).inverse() @ self._object(now)
         expected = reach.grasp.T_obj_tip.inverse()
         if np.linalg.norm(T_tip_obj.translation_m - expected.translation_m) > LOST_M:
             return  # not in the jaws: the episode ends as the failure that it is
-        yield self._sampled(now, self._deliver_steps(now, T_tip_obj, T_base_obj, rng))
+        yield Part(self._sampled(now, self._deliver_steps(now, T_tip_obj, T_base_obj, rng)))
 
     # ── the grasp ───────────────────────────────────────────────────────────────────────────────────────────
 
