@@ -236,7 +236,7 @@ def plan_of(chosen: argparse.Namespace) -> Plan:
             trials=UNSEEN,
             base_schedule=Optimisation(steps=2500, batch=16, learning_rate=1e-3, warmup_steps=50, ema=0.97),
             stage_schedule=Optimisation(steps=120, batch=16, learning_rate=1e-3, warmup_steps=10, ema=0.9),
-            rft_schedule=RftSchedule(steps=40, learning_rate=1e-3),
+            rft_schedule=RftSchedule(steps=80),
             architecture=SMALL,
             **values,
         )

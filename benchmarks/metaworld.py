@@ -175,7 +175,7 @@ def sft(chosen: argparse.Namespace, dataset: Path) -> Path:
     output = chosen.folder / "sft"
     words = [*tandem("vla", "sft"), dataset, "-o", output, *chunk_flags(), "--optimisation.steps", chosen.sft_steps]
     words += ["--evaluation.patience", 0, "--evaluation.every-steps", max(20, chosen.sft_steps // 10)]
-    words += ["--threads", chosen.threads, "--optimisation.batch", SFT_BATCH]
+    words += ["--threads", chosen.threads, "--optimisation.batch", SFT_BATCH, *features(chosen)]
     words += shlex.split(chosen.sft_flags)
     chosen.stages.run("sft", words, samples=SFT_BATCH * chosen.sft_steps)
     return output / "policy"
@@ -194,10 +194,15 @@ def chunk_flags() -> list[object]:
     return ["--space", "tcp_delta_m_rad", "--horizon-steps", HORIZON]
 
 
+def features(chosen: argparse.Namespace) -> list[object]:
+    """Pictures are encoded once for all trainings."""
+    return ["--features", chosen.folder / "features"]
+
+
 def rft(chosen: argparse.Namespace, policy: Path, dataset: Path, without: str | None = None) -> Path:
     name = "rft" if without is None else f"rft-without-{without}"
     output = chosen.folder / name
-    words = [*tandem("vla", "rft"), policy, dataset, "-o", output, "--voice", "tokens"]
+    words = [*tandem("vla", "rft"), policy, dataset, "-o", output, "--voice", "tokens", *features(chosen)]
     words += ["--optimisation.steps", chosen.rft_steps, "--threads", chosen.threads]
     words += [] if without is None else ["--without", without]
     chosen.stages.run(name, words)
