@@ -206,7 +206,10 @@ def driven(model: mujoco.MjModel) -> list[tuple[int, int]]:
 
 
 def servo_settings(model: mujoco.MjModel, servos: Sequence[tuple[int, int]]) -> dict[str, dict[str, float]]:
-    """USD joint (named by the body that it carries) → what Isaac Lab's implicit actuators take."""
+    """USD joint (named by the body that it carries) → what Isaac Lab's implicit actuators take.
+
+    `passive` is the part of `damping` that is the joint's own: the servo's limit of force does not cap it.
+    """
     found = {}
     for joint, _ in servos:
         stiffness, damping, most_nm = servo_of(model, joint)
@@ -214,6 +217,7 @@ def servo_settings(model: mujoco.MjModel, servos: Sequence[tuple[int, int]]) -> 
         found[f"joint_{model.body(int(model.jnt_bodyid[joint])).name}"] = {
             "stiffness": stiffness,
             "damping": damping,
+            "passive": float(model.dof_damping[dof]),
             "armature": float(model.dof_armature[dof]),
             "friction": float(model.dof_frictionloss[dof]),
             "effort": most_nm or 1e6,

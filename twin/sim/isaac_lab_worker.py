@@ -63,21 +63,24 @@ class Twin:
         from isaaclab.scene import InteractiveScene, InteractiveSceneCfg
         from isaaclab.sim import SimulationCfg, SimulationContext, UsdFileCfg
         from isaaclab_newton.physics import MJWarpSolverCfg, NewtonCfg
+        from isaaclab_newton.physics.newton_manager_cfg import NewtonShapeCfg
 
         self._torch, self.settings = torch, settings
         solver = MJWarpSolverCfg(
-            njmax=512,
-            nconmax=96,
+            njmax=1024,
+            nconmax=192,
             cone="elliptic",
             impratio=10.0,
             integrator="implicitfast",
             use_mujoco_contacts=True,
+            enable_multiccd=True,  # as MuJoCo does: a box stands on four points, not on one
+            tolerance=1e-8,
         )
         self.sim = SimulationContext(
             SimulationCfg(
                 dt=settings["step_s"],
                 device=settings["device"],
-                physics=NewtonCfg(solver_cfg=solver, num_substeps=1),
+                physics=NewtonCfg(solver_cfg=solver, num_substeps=1, default_shape_cfg=NewtonShapeCfg(gap=0.0)),
             )
         )
         scene = InteractiveSceneCfg(num_envs=settings["n_envs"], env_spacing=SPACING_M, replicate_physics=True)
@@ -88,7 +91,8 @@ class Twin:
         arms = ImplicitActuatorCfg(
             joint_names_expr=list(servos),
             stiffness={name: one["stiffness"] for name, one in servos.items()},
-            damping={name: one["damping"] for name, one in servos.items()},
+            damping={name: one["damping"] - one["passive"] for name, one in servos.items()},
+            viscous_friction={name: one["passive"] for name, one in servos.items()},
             armature={name: one["armature"] for name, one in servos.items()},
             friction={name: one["friction"] for name, one in servos.items()},
             effort_limit_sim={name: one["effort"] for name, one in servos.items()},
