@@ -34,7 +34,9 @@ from twin.splat import Splat
 PRIMITIVE_FITS_M, FITS_SHARE = 5e-3, 0.9
 """A primitive stands for a surface of which this share lies this near to it: carved edges are that soft."""
 SAMPLES = 3000
-CONCAVITY, MOST_PIECES = 0.05, 24
+CONCAVITY, MOST_PIECES = 0.05, 48
+"""With 24 pieces the walls of the demo's mug were chords of its round, up to 10 mm thicker than what the cameras see
+(95 %: 10.5 mm); with 48, 8.7 mm. Solid things take 1 to 10."""
 TRIANGLES = 3000
 CRUST_M = 4e-3
 FEWEST_ON_A_SIDE = 8
@@ -90,7 +92,7 @@ def collider(asset: ObjectAsset, surface: TriangleMesh, splat: Splat) -> Collide
     """Raises `BadInput` for a surface without volume."""
     require_volume(surface, asset.name)
     shape = primitive(asset, surface)
-    return on_crust(shape, splat) if shape is not None else shrunk(decomposed(surface), splat)
+    return on_crust(shape, splat) if shape is not None else raised(shrunk(decomposed(surface), splat), splat)
 
 
 def primitive(asset: ObjectAsset, surface: TriangleMesh) -> Collider | None:
@@ -181,6 +183,26 @@ def shrunk(shape: Collider, splat: Splat) -> Collider:
         smaller = hull(middle + (points - middle) * factor)
         if smaller is not None:
             meshes.append(smaller)
+    return as_collider(meshes)
+
+
+def raised(shape: Collider, splat: Splat) -> Collider:
+    """Pieces stretched upward from their foot until the top lies on the crust's: carving takes the edge off rims.
+
+    The top of a mug's rim was 2.2 mm above the carved one, of a bottle's cap 3 mm (bench, seed 0).
+    """
+    shift_m = _shift_m(_crust(shape, splat).of(0))
+    heights_m = np.concatenate([np.asarray(mesh.vertices)[:, 2] for mesh in shape.meshes])
+    foot_m, high_m = float(heights_m.min()), float(heights_m.max() - heights_m.min())
+    if shift_m < LEAST_SHIFT_M:
+        return shape
+    meshes = []
+    for mesh in shape.meshes:
+        points = np.asarray(mesh.vertices).copy()
+        points[:, 2] = foot_m + (points[:, 2] - foot_m) * (1 + shift_m / high_m)
+        taller = hull(points)
+        assert taller is not None
+        meshes.append(taller)
     return as_collider(meshes)
 
 

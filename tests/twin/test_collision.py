@@ -175,3 +175,18 @@ def test_a_flat_mesh_has_no_volume():
     assert collision.hull(np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [1, 1, 0.0]])) is None
     with pytest.raises(BadInput, match="has no volume"):
         collision.collider(asset((0.1, 0.1, 0.1)), o3d.geometry.TriangleMesh(), small.box())
+
+
+def test_pieces_whose_top_was_carved_off_are_raised_to_the_crusts_and_keep_their_foot():
+    """The box shows its top 50 mm over its foot; two pieces side by side end 2.5 mm below."""
+    splat = centred(small.box(at=(0.0, 0.0), yaw_rad=0.0), 0.05)
+    low = [Convex(kind="box", half_m=(0.015, 0.02, 0.02375), at_m=(x, 0.0, -0.00125)) for x in (-0.015, 0.015)]
+    shape = collision.as_collider(solid(*low))
+    taller = collision.raised(shape, splat)
+    points = np.concatenate([np.asarray(mesh.vertices) for mesh in taller.meshes])
+    skin = 1.3 * small.THIN_M
+    assert points[:, 2].max() == pytest.approx(0.025 + skin, abs=2e-4)
+    assert points[:, 2].min() == pytest.approx(-0.025, abs=1e-6)
+    np.testing.assert_allclose(np.ptp(points[:, :2], axis=0), (0.06, 0.04), atol=1e-6)
+    assert collision.fit(taller, splat).holes_mm < collision.fit(shape, splat).holes_mm - 1.5
+    assert collision.raised(taller, splat) is taller
