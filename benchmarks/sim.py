@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 import time
@@ -51,6 +52,7 @@ def main() -> None:
     parser.add_argument("--bundle", type=Path, help="a twin after `tandem twin contact`")
     parser.add_argument("--quick", action="store_true", help="N = 1 and 4, few steps, no MuJoCo Warp on a CPU")
     parser.add_argument("--engines", nargs="+", default=list(ENGINES), choices=ENGINES)
+    parser.add_argument("--counts", nargs="+", type=int, help="only these N: for an engine that is slow here")
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--json", type=Path, help="write the measurements here")
     arguments = parser.parse_args()
@@ -61,10 +63,14 @@ def main() -> None:
         key = f"{'made by hand' if arguments.bundle is None else bundle.resolve().name}, {steps} steps"
         report = earlier(arguments.json, key)
         counts = (1, 4) if arguments.quick else COUNTS + (GPU_COUNTS if has_cuda() else ())
+        counts = counts if arguments.counts is None else tuple(arguments.counts)
         for engine in arguments.engines:
             if arguments.quick and engine == "mujoco_warp" and not has_cuda():
                 report["absent"][engine] = "left out by --quick: its kernels compile for a minute on a CPU"
                 continue
+            if arguments.counts is not None:
+                left_out = ", ".join(str(n) for n in COUNTS if n not in counts)
+                report["absent"][f"{engine}, N = {left_out}"] = "left out by --counts: slow here"
             for row in measured(bundle, engine, counts, steps, report):
                 report["rows"].append(row)
                 save(arguments.json, report)
@@ -171,6 +177,7 @@ def one(simulator: Simulator, read: SimScene, act: Act, camera: str, steps: int)
         "camera": camera,
         "mount": read.cameras[camera].mount,
         "steps": len(physics),
+        "load_1min": round(os.getloadavg()[0], 1),
         "physics_ms": physics_ms,
         "render_ms": render_ms,
         "physics_cpu_ms_per_env": 1e3 * float(np.median(cpu, axis=0)[0]),
