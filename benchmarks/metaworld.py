@@ -288,12 +288,12 @@ def report(chosen: argparse.Namespace, results: dict[str, dict[str, list[int]]])
     print(
         f"\n{machine.line()}\nMetaWorld 3.0 (simulated), {len(chosen.tasks)} tasks × {chosen.demos} demonstrations\n"
     )
-    print(f"{'':28}" + "".join(f"{name:>26}" for name in results))
+    print(f"{'':28}" + "".join(f"{name:>30}" for name in results))
     for task in chosen.tasks:
         cells = [results[name][task] for name in results]
-        print(f"{task:28}" + "".join(f"{rate(*cell):>26}" for cell in cells))
+        print(f"{task:28}" + "".join(f"{rate(*cell):>30}" for cell in cells))
     totals = {name: summed(rows) for name, rows in results.items()}
-    print(f"{'all':28}" + "".join(f"{rate(*total):>26}" for total in totals.values()))
+    print(f"{'all':28}" + "".join(f"{rate(*total):>30}" for total in totals.values()))
     for name, cost in chosen.stages.taken().items():
         learned = f", {cost['samples'] / cost['processor_s']:.1f} samples/s of it" if "samples" in cost else ""
         print(f"{name}: {cost['wall_s']:.0f} s, {cost['processor_s']:.0f} s of a processor{learned}")
@@ -337,7 +337,8 @@ def figure(results: dict[str, dict[str, list[int]]], totals: dict[str, tuple[int
             label=name,
         )
     tasks = [*next(iter(results.values())), "all"]
-    axis.set(ylabel="success [%]", ylim=(0, 105), xticks=range(len(tasks)), xticklabels=tasks)
+    axis.set(ylabel="success [%]", ylim=(0, 105), xticks=range(len(tasks)))
+    axis.set_xticklabels([task.removesuffix("-v3") for task in tasks], rotation=20, ha="right")
     axis.legend(fontsize=8)
     drawn.savefig(file, dpi=110)
 
