@@ -61,7 +61,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         bundle = made(Path(scratch) / "twin") if arguments.bundle is None else arguments.bundle
         key = f"{'made by hand' if arguments.bundle is None else bundle.resolve().name}, {steps} steps"
-        report = earlier(arguments.json, key)
+        report = earlier(arguments.json, key, arguments.engines)
         counts = (1, 4) if arguments.quick else COUNTS + (GPU_COUNTS if has_cuda() else ())
         counts = counts if arguments.counts is None else tuple(arguments.counts)
         for engine in arguments.engines:
@@ -82,13 +82,14 @@ def main() -> None:
     print("; ".join(f"{name}: {value:.4g}" for name, value in report["pixels"].items()))
 
 
-def earlier(file: Path | None, key: str) -> dict:
+def earlier(file: Path | None, key: str, engines: list[str]) -> dict:
     fresh = {"machine": machine.describe(), "of": key, "rows": [], "absent": {}, "pixels": {}}
     if file is None or not file.is_file():
         return fresh
     before = json.loads(file.read_text(encoding="utf-8"))
     same = before.get("of") == key and before["machine"]["processor"] == fresh["machine"]["processor"]
-    return before | {"absent": {}} if same else fresh
+    others = {name: why for name, why in before["absent"].items() if name.partition(",")[0] not in engines}
+    return before | {"absent": others} if same else fresh
 
 
 def save(file: Path | None, report: dict) -> None:
