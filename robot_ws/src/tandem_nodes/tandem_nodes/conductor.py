@@ -18,13 +18,11 @@ from hardware.conducting import Conductor
 from hardware.episode_request import EpisodeRequest, Requests
 from hardware.page.ghost import Guide
 from hardware.referee import Referee
-from tandem_nodes import announcements, parameters, process, qos
+from tandem_nodes import announcements, hearers, parameters, process, qos
 from tandem_nodes.arm_lifecycle import ArmLifecycle
 
 REQUESTS = "episode_request"
 ACKNOWLEDGED = Duration(seconds=2)  # the next stage must not overtake this one
-DISCOVERED_S = 30.0
-"""Enough on a busy machine; who is not there by then has crashed, and the supervisor says so."""
 
 
 class ConductorNode(Node):
@@ -67,28 +65,12 @@ class ConductorNode(Node):
 
     def _conduct(self) -> None:
         try:
-            self._await_hearers()
+            hearers.wait_for(self, self._announced, self._hearers, self._closing)
             self.conduct()
             self._end(0)
         except Exception as error:
             self.get_logger().error(f"{type(error).__name__}: {error}")
             self._end(1)
-
-    def _await_hearers(self) -> None:
-        """Discovery takes a second on a busy machine: an episode that began meanwhile lacked its first frames."""
-        until_s = time.monotonic() + DISCOVERED_S
-        while missing := self._unheard():
-            if time.monotonic() > until_s:
-                self.get_logger().warning(f"nothing heard of {', '.join(missing)}: going on without")
-                return
-            if self._closing.wait(0.05):
-                return
-
-    def _unheard(self) -> list[str]:
-        """Those that are not there, or to whom nothing would go out yet."""
-        there = {info.node_name for info in self.get_subscriptions_info_by_topic(self._announced.topic_name)}
-        missing = [name for name in self._hearers if name not in there]
-        return missing or self._hearers[self._announced.get_subscription_count() :]
 
     def _asked(self, message: String) -> None:
         self._requests.put(EpisodeRequest.model_validate_json(message.data))
