@@ -28,6 +28,8 @@ class Announcement(Config):
     """Set with `judged`; None: nobody can say, so the episode is kept without a label."""
     is_discarded: bool = False
     """Set with `judged`: a person wants the episode thrown away."""
+    backward_by: Literal["policy", "scripted"] | None = None
+    """Set while the task is undone, so that it can be tried again: who makes the chunks."""
 
     @property
     def is_running(self) -> bool:

@@ -17,6 +17,8 @@ from hardware.dataset.recording import Recording, RecordingConfig
 from hardware.episode import Source
 from hardware.ports import CameraImage, JointReading
 
+BACKWARD = "_backward"
+"""Ends the name of the store beside the store: of episodes in which the task was undone."""
 SOURCES: dict[str, Source] = {"policy": "policy", "human": "human", "scripted": "scripted", "twin": "twin"}
 FIRST_SOURCES: dict[str, Source] = {"scripted": "scripted", "none": "human"}
 """Whose the frames are before the first command, by the kind of policy."""
@@ -31,6 +33,7 @@ class EpisodeWriter:
         self._recording: Recording | None = None
         self._first: Source = FIRST_SOURCES.get(cell.policy.kind, "policy")
         self._source = self._first
+        self._backward_by: Source | None = None
         self._since_ns = 0
 
     @property
@@ -45,10 +48,12 @@ class EpisodeWriter:
     def announced(self, announcement: Announcement) -> None:
         if announcement.is_running and self._recording is None:
             self._since_ns = announcement.since_ns
-            self._source = self._first  # whoever moved the arm before the episode has no part in it
+            self._backward_by = announcement.backward_by
+            # Whoever moved the arm before the episode has no part in it.
+            self._source = self._first if self._backward_by is None else self._backward_by
             alignment = Alignment(rate_hz=self._cell.recording.rate_hz)
             self._recording = Recording(
-                self._store,
+                self._store if self._backward_by is None else backward_store(self._store),
                 announcement.task,
                 tuple(self._cell.cameras),
                 self._cell.action_names,
@@ -74,7 +79,8 @@ class EpisodeWriter:
         """While the arm holds, the frames belong to who was in control before."""
         if command.stamp_ns < self._since_ns:  # it waited in a queue while the episode was announced
             return
-        self._source = SOURCES.get(command.source, self._source)
+        source = SOURCES.get(command.source, self._source)
+        self._source = self._backward_by if source == "policy" and self._backward_by is not None else source
         if self._recording is not None:
             opening = command.gripper_open
             action = command.q_rad if opening is None else np.append(command.q_rad, opening)
@@ -89,3 +95,8 @@ class EpisodeWriter:
         if self._recording is not None:
             recording, self._recording = self._recording, None
             recording.finish()
+
+
+def backward_store(store: Path) -> Path:
+    """Where episodes lie in which the task was undone: never among those in which it was done."""
+    return store.with_name(store.name + BACKWARD)

@@ -1,13 +1,13 @@
 """`tandem rl demos`: the bench's scripted demonstrator in; a store of labelled demonstrations out (`scripted`).
 
 It stands in for a person who teleoperates: it knows the truth and a little noise is laid over what it does. Only
-episodes whose outcome was measured as a success are kept, unless failures are asked for.
+episodes whose outcome was measured as a success are kept.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +16,7 @@ import tyro
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from hardware import artefact
+from hardware.bench import scripts
 from hardware.bench.demonstrator import Demonstrator
 from hardware.bench.tasks.start import TaskStart
 from hardware.config import Config
@@ -49,6 +50,9 @@ class RecordDemos(Config):
     """Which start regions."""
     world: WorldChoice = WorldChoice()
     """The bench only."""
+    backward: bool = False
+    """The task undone: from where it was done, the object goes back to a start and the arm to rest, for a policy that
+    resets the cell (`rl real --backward-policy`)."""
     cameras: bool = True
     """no-cameras: states and poses alone; much faster."""
     poses: bool = True
@@ -79,6 +83,8 @@ def record(config: RecordDemos) -> int:
             "the scripted demonstrator drives the bench's plant, not a twin", "tandem rl expand makes twin demos"
         )
     world = BenchWorld(plant_config(config.world), 1, config.world.rate_hz)
+    instruction = scripts.way_back(config.world.task).instruction if config.backward else world.sheet.instruction
+    show = undo if config.backward else demonstrate
     draw(world.sheet.parts, config.part, np.random.default_rng(0))
     store = EpisodeStore.create(config.output)
     store.seal_interrupted()
@@ -87,14 +93,13 @@ def record(config: RecordDemos) -> int:
     with progress("demonstrations", config.count, min(have, config.count)) as advance:
         while have + kept < config.count and tried < TRIES * config.count:
             rng = np.random.default_rng([config.seed, have + tried])
-            episode, success = demonstrate(world, draw(world.sheet.parts, config.part, rng), config, rng)
+            episode, success = show(world, draw(world.sheet.parts, config.part, rng), config, rng)
             tried += 1
             if success:
                 kept += 1
                 steps += len(episode)
                 cameras = world.camera_names if config.cameras else ()
-                sheet = world.sheet
-                store_episode(episode, config.output, sheet.instruction, "scripted", True, cameras, world.label)
+                store_episode(episode, config.output, instruction, "scripted", True, cameras, world.label)
                 advance("")
     figures = DemoFigures(world=world.label, part=config.part, kept=kept, tried=tried, steps=steps)
     if config.json_file is not None:
@@ -116,26 +121,56 @@ def draw(parts: Sequence[tuple[PartName, Region]], part: PartName, rng: np.rando
 def demonstrate(
     world: BenchWorld, start: TaskStart, config: RecordDemos, rng: np.random.Generator
 ) -> tuple[EpisodeLog, bool]:
-    """One episode until the task is done and the arm is on its way home, or time is out."""
-    plant, limit = world.plants[0], round(world.sheet.time_limit_s * world.rate_hz)
-    demonstrator = Demonstrator(
-        config.world.task,
-        config.world.arm,
-        world.rate_hz,
-        REPLAN_STEPS,
-        config.aim_error,
-        int(rng.integers(2**31)),
-    )
-    episode = EpisodeLog(column_names(world, config.poses), (*world.joint_names, GRIPPER), world.rate_hz)
+    """One episode until the task is done or time is out."""
+    plant = world.plants[0]
     world.reset([start], [0])
-    while len(episode) < limit and not plant.success():
+    episode = act(world, demonstrator_of(world, config, rng), plant.success, config, rng)
+    return episode, plant.success()
+
+
+def undo(
+    world: BenchWorld, start: TaskStart, config: RecordDemos, rng: np.random.Generator
+) -> tuple[EpisodeLog, bool]:
+    """The task is done from that start and undone to it again; the second half is the episode."""
+    plant, unseen = world.plants[0], config.but(cameras=False)
+    world.reset([start], [0])
+    done = act(world, demonstrator_of(world, config, rng), plant.success, unseen, rng)
+    if not plant.success():
+        return done, False
+    back = demonstrator_of(world, config, rng, start)
+
+    def is_over() -> bool:
+        return back.is_over(plant.reading().q_rad, plant.gripper(), plant.truth())
+
+    episode = act(world, back, is_over, config, rng)
+    return episode, is_over()
+
+
+def demonstrator_of(
+    world: BenchWorld, config: RecordDemos, rng: np.random.Generator, undo_to: TaskStart | None = None
+) -> Demonstrator:
+    task, arm, seed = config.world.task, config.world.arm, int(rng.integers(2**31))
+    return Demonstrator(task, arm, world.rate_hz, REPLAN_STEPS, config.aim_error, seed, undo_to)
+
+
+def act(
+    world: BenchWorld,
+    demonstrator: Demonstrator,
+    is_over: Callable[[], bool],
+    config: RecordDemos,
+    rng: np.random.Generator,
+) -> EpisodeLog:
+    """From how the cell stands until it is over or time is out."""
+    plant, limit = world.plants[0], round(world.sheet.time_limit_s * world.rate_hz)
+    episode = EpisodeLog(column_names(world, config.poses), (*world.joint_names, GRIPPER), world.rate_hz)
+    while len(episode) < limit and not is_over():
         now_ns = round(len(episode) * NANOSECONDS_PER_SECOND / world.rate_hz)
         chunk = demonstrator.chunk(now_ns, plant.reading(), plant.gripper(), plant.truth())
         offset = rng.normal(0.0, config.noise_rad, len(world.joint_names))
         for row in chunk.values:
             action = row + np.append(offset, 0.0)
             step(world, action, episode, config.cameras)
-    return episode, plant.success()
+    return episode
 
 
 def step(world: World, action: np.ndarray, episode: EpisodeLog, cameras: bool) -> None:

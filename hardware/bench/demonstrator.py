@@ -18,7 +18,8 @@ from numpy import ndarray
 
 from hardware.bench.arm_models import ARMS, TIP, ArmName
 from hardware.bench.motion import Leg, Phase, Plan, Planner, Step
-from hardware.bench.scripts import ABOVE_M, SCRIPTS, Truth, raised
+from hardware.bench.scripts import ABOVE_M, SCRIPTS, Script, Truth, put_back, raised
+from hardware.bench.tasks.start import TaskStart
 from hardware.errors import BadInput
 from hardware.kinematics import Kinematics, Unreachable, kinematic_model
 from hardware.messages import NANOSECONDS_PER_SECOND, ActionChunk
@@ -40,6 +41,8 @@ HIGH_M = 0.05
 """A tip lower than this above its next grip goes up first."""
 NEAR_M = 0.03
 """How far above the grip the second look is: the jaws are still clear of what they will grip."""
+HOME_RAD = 0.06
+"""So near to its rest posture in every joint, the arm is there."""
 AIM_M, AIM_RAD = 0.015, 0.2
 """Deviation of the first aim, in each direction of the table and about the vertical; never more than twice as much."""
 NEAR_SHARE = 0.35
@@ -61,13 +64,18 @@ class Demonstrator:
         horizon: int = 32,
         aim_error: float = 0.0,
         seed: int = 0,
+        undo_to: TaskStart | None = None,
     ) -> None:
-        """`aim_error` is a share of a person's: 0 is exact, 1 errs as `AIM_M`, `AIM_RAD` and `MISS_CHANCE` say."""
+        """`aim_error` is a share of a person's: 0 is exact, 1 errs as `AIM_M`, `AIM_RAD` and `MISS_CHANCE` say.
+
+        With `undo_to` it undoes the task: the object goes there, and the gripper ends wide open, as an episode begins.
+        """
         if task not in SCRIPTS:
             raise BadInput(f"no script for the task '{task}'; have: {', '.join(SCRIPTS)}")
         self.arm = ARMS[arm]
         self.rate_hz, self.horizon = rate_hz, horizon
-        self.script = SCRIPTS[task](self.arm)
+        self.script: Script = SCRIPTS[task](self.arm) if undo_to is None else put_back(task, self.arm, undo_to)
+        self._rest_open = self.arm.approach_open if undo_to is None else 1.0
         self.kinematics = Kinematics(kinematic_model(self.arm), TIP)
         self._planner = Planner(self.kinematics, self.arm)
         self._plan: Plan | None = None
@@ -112,6 +120,11 @@ class Demonstrator:
         if self.holds(q_rad, gripper_open, truth):
             return carry_m
         return carry_m + math.dist(self.kinematics.T_base_tip(q_rad).translation_m, at)
+
+    def is_over(self, q_rad: Float[ndarray, " J"], gripper_open: float, truth: Truth) -> bool:
+        """Done, and the arm rests with its gripper open."""
+        rests = float(np.abs(q_rad - self.arm.home_rad).max()) < HOME_RAD
+        return rests and gripper_open > self._rest_open - 0.05 and self.script.is_done(truth)
 
     def phase(self, now_ns: int) -> Phase | None:
         """What the plan is at now; None without one."""
@@ -259,7 +272,7 @@ class Demonstrator:
         return Step(phase, raised(here, ABOVE_M), opening, "straight")
 
     def _home(self) -> Step:
-        return Step("rest", None, self.arm.approach_open, q_rad=self.arm.home_rad, wait_s=0.2)
+        return Step("rest", None, self._rest_open, q_rad=self.arm.home_rad, wait_s=0.2)
 
     def _home_steps(self, q_rad: Float[ndarray, " J"], opening: float) -> list[Step]:
         return [Step("release", None, self.arm.approach_open), self._home()]

@@ -17,6 +17,9 @@ from numpy import ndarray
 from hardware.bench.arm_models import ArmModel
 from hardware.bench.motion import Step
 from hardware.bench.tasks import peg_insertion, pick_place, wiping
+from hardware.bench.tasks.start import TaskStart
+from hardware.bench.tasks.task import on_table
+from hardware.errors import BadInput
 from hardware.spatial import Pose, rotation_from_rotvec
 
 Truth = Mapping[str, Pose]
@@ -141,7 +144,7 @@ class PickPlaceScript:
 
     def __init__(self, arm: ArmModel) -> None:
         self._arm = arm
-        self._grip = Grip(pick_place.BLOCK_M, -0.003)
+        self._grip = Grip(pick_place.BLOCK_M, -0.003, 0.011)  # in the middle of the open jaws: 12 mm off still grips
 
     def grips(self, truth: Truth) -> list[Pose]:
         return square_grips(self._arm, self._grip, truth[self.object_name])
@@ -276,3 +279,74 @@ SCRIPTS: dict[str, Callable[[ArmModel], Script]] = {
     "peg_insertion": PegScript,
     "wiping": WipingScript,
 }
+
+
+class PutBackScript:
+    """A task undone: the object from wherever it is to a start."""
+
+    AWAY_M, HIGH_M = 0.008, 0.005
+    """So near it is there, as seen from above and in its height."""
+
+    def __init__(self, forward: Script, arm: ArmModel, T_base_start: Pose) -> None:
+        """`T_base_start`: of the object, as it stands there."""
+        self.object_name = forward.object_name
+        self._forward, self._arm, self._T_base_start = forward, arm, T_base_start
+
+    def grips(self, truth: Truth) -> list[Pose]:
+        return self._forward.grips(truth)
+
+    def nominal_T_tip_obj(self) -> Pose:
+        return self._forward.nominal_T_tip_obj()
+
+    def deliver(self, truth: Truth, T_tip_obj: Pose, T_base_tip: Pose) -> list[Step]:
+        at_m = self._T_base_start.translation_m
+        turned = _upright_yaw(tip_down(0.0, np.zeros(3)) @ T_tip_obj)
+        wish = yaw_of(T_base_tip) + bearing_turn(T_base_tip, at_m)
+        yaw = nearest_turn(yaw_of(self._T_base_start) - turned, wish, 4)
+        low = tip_for(yaw, above(at_m, 0.002), T_tip_obj)
+        high = raised(low, ABOVE_M)
+        wide = self._arm.approach_open
+        return [
+            Step("hold", high, 0.0),
+            Step("hold", low, 0.0, "straight", 0.6, 0.1),
+            Step("release", None, wide, wait_s=0.1),
+            Step("release", high, wide, "straight"),
+        ]
+
+    def goal(self, truth: Truth) -> Pose:
+        return self._T_base_start
+
+    def is_done(self, truth: Truth) -> bool:
+        x_m, y_m, z_m = np.abs(truth[self.object_name].translation_m - self._T_base_start.translation_m)
+        return bool(math.hypot(x_m, y_m) < self.AWAY_M and z_m < self.HIGH_M)
+
+
+@dataclass(frozen=True)
+class WayBack:
+    """How a task is undone."""
+
+    instruction: str
+    height_m: float
+    """Of the object, as it stands at a start."""
+
+
+WAYS_BACK: dict[str, WayBack] = {
+    "pick_place": WayBack("take the block out of the blue tray and put it on the table", pick_place.BLOCK_M),
+    "peg_insertion": WayBack(
+        "pull the red peg out of the socket and stand it on the table", peg_insertion.PEG_M[2]
+    ),
+}
+
+
+def way_back(task: str) -> WayBack:
+    """Raises `BadInput` where there is none."""
+    if task not in WAYS_BACK:
+        raise BadInput(f"the task '{task}' has no way back; have: {', '.join(WAYS_BACK)}")
+    return WAYS_BACK[task]
+
+
+def put_back(task: str, arm: ArmModel, start: TaskStart) -> PutBackScript:
+    """Raises `BadInput` as `way_back`."""
+    forward = SCRIPTS[task](arm)
+    T_base_start = on_table(forward.object_name, start, way_back(task).height_m / 2)
+    return PutBackScript(forward, arm, T_base_start)

@@ -8,7 +8,7 @@ from hardware import cell
 from hardware.announcement import Announcement
 from hardware.arm_loop import JointCommand
 from hardware.dataset.store import EpisodeStore
-from hardware.episode_writer import EpisodeWriter
+from hardware.episode_writer import EpisodeWriter, backward_store
 from hardware.ports import CameraImage, JointReading
 
 CELL = cell.load("bench")
@@ -78,3 +78,26 @@ def test_a_discarded_episode_is_gone(tmp_path: Path) -> None:
     writer.announced(Announcement(stage="judged", is_discarded=True))
     assert EpisodeStore.open(tmp_path / "e").folders() == []
     assert writer.written == 0
+
+
+def test_an_episode_that_undoes_the_task_lies_in_a_store_of_its_own_under_who_made_its_chunks(
+    tmp_path: Path,
+) -> None:
+    """The executor says `policy` of whatever a server answers; a script behind the server is none."""
+    store, writer = tmp_path / "e", EpisodeWriter(CELL.but(policy={"kind": "server"}), tmp_path / "e")
+    writer.announced(Announcement(stage="running", task="put it there", episode=1))
+    now_ns = record(writer, 100, ["policy"])
+    writer.announced(Announcement(stage="judged", success=True, episode=1))
+    undone = Announcement(stage="running", task="take it back", episode=2, since_ns=now_ns, backward_by="scripted")
+    writer.announced(undone)
+    now_ns = record(writer, 150, ["policy", "human", "policy"], now_ns)
+    writer.announced(undone.but(stage="judged", success=True))
+    writer.announced(Announcement(stage="running", task="put it there", episode=2, since_ns=now_ns))
+    record(writer, 100, ["policy"], now_ns)
+    writer.close()
+    forward, backward = (EpisodeStore.open(path).episodes() for path in (store, backward_store(store)))
+    assert [one.manifest.task for one in forward] == ["put it there"] * 2
+    assert [[span.source for span in one.manifest.spans] for one in forward] == [["policy"]] * 2
+    [one] = backward
+    assert (one.manifest.task, one.manifest.success) == ("take it back", True)
+    assert [span.source for span in one.manifest.spans] == ["scripted", "human", "scripted"]

@@ -10,7 +10,9 @@ from hardware.bench.demonstrator import Demonstrator
 from hardware.bench.intervener import Intervener
 from hardware.bench.plant import Plant
 from hardware.bench.plant_config import PlantConfig, TaskName
+from hardware.bench.scripts import yaw_of
 from hardware.bench.tasks.start import Distribution, TaskStart
+from hardware.errors import BadInput
 from hardware.messages import ActionChunk
 from hardware.spatial import Pose
 
@@ -229,3 +231,36 @@ def test_the_first_aim_is_off_and_the_grip_is_not() -> None:
     assert first.max() < 2 * np.sqrt(2) * 0.015 + 1e-9
     assert second.max() < 0.36 * 2 * np.sqrt(2) * 0.015
     assert exact._looks(grip) == (grip, grip, grip)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("task", "arm"), [("pick_place", "so101"), ("peg_insertion", "so101"), ("pick_place", "panda")]
+)
+def test_what_was_done_is_undone_to_another_start_and_the_arm_ends_as_an_episode_begins(
+    task: TaskName, arm: ArmName
+) -> None:
+    plant, forward = cell(task, arm)
+    done_s, _ = run(plant, forward, plant.draw_start("id", 100))
+    assert done_s is not None
+    to = plant.draw_start("ood", 101)
+    back = Demonstrator(task, arm, undo_to=to)
+    began_ns = plant.now_ns
+    while not back.is_over(plant.reading().q_rad, plant.gripper(), plant.truth()):
+        assert (plant.now_ns - began_ns) * 1e-9 < plant.cell.task.time_limit_s
+        chunk = back.chunk(plant.now_ns, plant.reading(), plant.gripper(), plant.truth())
+        for values in chunk.values[:8]:
+            plant.command(values[:-1], float(values[-1]))
+            plant.advance(1 / back.rate_hz)
+    assert not plant.success()
+    T_base_obj = plant.truth()[back.script.object_name]
+    assert np.hypot(T_base_obj.translation_m[0] - to.x_m, T_base_obj.translation_m[1] - to.y_m) < 0.008
+    turned = (yaw_of(T_base_obj) - to.yaw_rad) % (np.pi / 2)  # both look the same after a quarter turn
+    assert min(turned, np.pi / 2 - turned) < np.radians(12)
+    assert T_base_obj.rotation[2, 2] > 0.99
+    assert plant.gripper() > 0.9
+
+
+def test_a_task_without_a_way_back_says_so() -> None:
+    with pytest.raises(BadInput, match="'wiping' has no way back; have: pick_place, peg_insertion"):
+        Demonstrator("wiping", "so101", undo_to=TaskStart(x_m=0.2, y_m=0.0, yaw_rad=0.0))

@@ -1,0 +1,45 @@
+"""Scripted demonstrations of the task, and of the way back."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hardware.bench.arm_models import SO101
+from hardware.bench.tasks.catalogue import open_task
+from hardware.bench.tasks.start import TaskStart
+from hardware.dataset.store import EpisodeStore
+from hardware.errors import BadInput
+from rl_online.demos import RecordDemos, record
+from rl_online.open_world import WorldChoice
+from rl_online.world import pose_of
+
+
+def test_a_backward_demonstration_begins_at_the_goal_and_ends_as_a_task_begins(tmp_path: Path) -> None:
+    assert record(RecordDemos(output=tmp_path / "back", count=2, part="ood", backward=True, cameras=False)) == 0
+    layout = open_task("pick_place", "so101").layout
+    for episode in EpisodeStore.open(tmp_path / "back").finished():
+        assert episode.manifest.task == "take the block out of the blue tray and put it on the table"
+        assert [span.source for span in episode.manifest.spans] == ["scripted"]
+        rows = [dict(zip(episode.manifest.joint_names, row.tolist(), strict=True)) for row in episode.q_rad]
+        began, ended = (pose_of(row, "block").translation_m for row in (rows[0], rows[-1]))
+        assert np.hypot(began[0] - layout.goal.x_m, began[1] - layout.goal.y_m) < 0.04
+        reached = TaskStart(x_m=float(ended[0]), y_m=float(ended[1]), yaw_rad=0.0)
+        assert any(region.contains(reached) for region in wider(layout.starts["ood"]))
+        assert np.abs(episode.q_rad[-1][: len(SO101.joints)] - SO101.home_rad).max() < 0.1
+        assert rows[-1]["gripper"] > 0.9
+
+
+def wider(regions: tuple) -> list:
+    """By what a script may put it off."""
+    return [
+        region.but(
+            lower_m=tuple(low - 0.008 for low in region.lower_m), upper_m=tuple(up + 0.008 for up in region.upper_m)
+        )
+        for region in regions
+    ]
+
+
+def test_what_cannot_be_undone_has_no_backward_demonstrations(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="no way back"):
+        record(RecordDemos(output=tmp_path / "back", count=1, backward=True, world=WorldChoice(task="wiping")))
