@@ -19,6 +19,7 @@ import numpy as np
 
 from hardware import announcement, artefact, ros_environment
 from hardware import config as configs
+from hardware.bench import scripts
 from hardware.cell import CellConfig
 from hardware.cell_devices import ServerPolicy
 from hardware.config import Config
@@ -53,10 +54,12 @@ from rl_online.real_config import (
     Guidance,
     GuideReal,
     Judged,
+    WayBack,
 )  # fmt: skip
 from rl_online.real_gate import Gated
 from rl_online.real_learner import settings_of
 from rl_online.real_recreate import Recreated
+from rl_online.real_resets import ResetFigures, resets_of
 from rl_online.real_server import RefusedChunk
 from rl_online.resets import ResetPlan
 from rl_online.reward import load_reward
@@ -93,6 +96,7 @@ class RealFigures(Config):
     """Judged a success and none by the bench's truth; audit alone."""
     missed_successes: int
     audited: int
+    resets: ResetFigures
 
 
 def real(config: GuideReal) -> int:
@@ -144,6 +148,14 @@ def cell_of(config: GuideReal) -> CellConfig:
             f"the policy commands {', '.join(interface.action_names)}; the cell's arm has "
             f"{', '.join(chosen.action_names)}"
         )
+    if config.backward_policy is not None:
+        back = load_policy(config.backward_policy).interface
+        if (back.action_names, back.rate_hz, back.space) != (
+            interface.action_names,
+            interface.rate_hz,
+            interface.space,
+        ):
+            raise BadInput("the policy of the way back commands other joints, or at another rate")
     return chosen.but(policy=served.model_dump(), recording=chosen.recording.but(rate_hz=interface.rate_hz))
 
 
@@ -175,8 +187,27 @@ def begin(config: GuideReal, cell: CellConfig) -> None:
         minutes=config.minutes,
         episodes=config.episodes,
         seed=config.seed,
+        way_back=way_back(config, cell),
     )
     artefact.write_model(run / GUIDANCE, guidance)
+
+
+def way_back(config: GuideReal, cell: CellConfig) -> WayBack | None:
+    """Who undoes the task. Raises `BadInput` where nobody can, or two are named."""
+    if config.backward_policy is None and not config.backward_scripted:
+        return None
+    if config.backward_policy is not None and config.backward_scripted:
+        raise BadInput("two are named for the way back", "--backward-policy FOLDER, or --backward-scripted")
+    if config.backward_scripted and cell.bench is None:
+        raise BadInput("a script reads the truth, which only the bench has", "--backward-policy FOLDER")
+    words = config.backward_task
+    if not words and cell.bench is None:
+        raise BadInput("the policy of the way back needs its words", "--backward-task 'take it out again'")
+    if cell.bench is not None:
+        words = words or scripts.way_back(cell.bench.task).instruction
+    if words == cell.task:
+        raise BadInput("the way back has the words of the task itself", "--backward-task 'take it out again'")
+    return WayBack(by="scripted" if config.backward_scripted else "policy", task=words)
 
 
 def seen_by(config: GuideReal, cell: CellConfig) -> tuple[Guide, Colours]:
@@ -280,6 +311,7 @@ def figures(config: GuideReal, cell: CellConfig) -> RealFigures:
         false_successes=sum(line.judged and not line.true_now for line in known),
         missed_successes=sum(not line.judged and bool(line.true_now) for line in known),
         audited=len(known),
+        resets=resets_of(run),
     )
 
 
@@ -312,6 +344,7 @@ def table(found: RealFigures) -> str:
             "interventions",
             f"{found.interventions_per_episode:.2f} an episode, {found.intervened_share:.0%} of frames",
         ),
+        ("resets", found.resets.words),
         ("gate", f"{found.gates_accepted} accepted, {found.gates_refused} refused"),
         ("pre-flight", f"{found.chunks_refused} chunks refused"),
         ("re-created in the twin", f"{found.recreated} failures"),

@@ -1,13 +1,19 @@
-"""What the bench knows of itself for a guided run: how its front camera stands, and the colours of the object."""
+"""What the bench knows of itself for a guided run: how its front camera stands, the colours of the object, and, as a
+scripted stand-in for a policy, how to undo the task."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import cv2
 import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
 
+from hardware import config as configs
 from hardware.bench import reset_guide
+from hardware.bench.demonstrator import Demonstrator
+from hardware.bench.link import PlantLink
 from hardware.bench.plant import Plant
 from hardware.bench.plant_config import LiveCamera, PlantConfig
 from hardware.bench.tasks.start import TaskStart
@@ -16,8 +22,11 @@ from hardware.cell_devices import BenchArm
 from hardware.errors import BadInput
 from hardware.page.ghost import Guide
 from hardware.page.silhouette import outline, standing
+from hardware.ports import JointReading
 from hardware.spatial import Pose
-from rl_online.real_config import Colours
+from rl_online.real_config import WANTED, Colours
+from vla import exchange
+from vla.policy import Interface
 
 SAMPLES = 600
 VIEWS = 4
@@ -65,3 +74,33 @@ def inside(guide: Guide, start: TaskStart, rgb: UInt8[ndarray, "H W 3"]) -> UInt
 def _seen(plant: Plant, start: TaskStart) -> UInt8[ndarray, "H W 3"]:
     plant.reset(start)
     return plant.glance(reset_guide.CAMERA)
+
+
+class ScriptedWayBack:
+    """Answers a policy server's questions with the demonstrator's chunks to the run's wanted start. One thread."""
+
+    def __init__(self, cell: CellConfig, run: Path, interface: Interface) -> None:
+        if cell.bench is None or not isinstance(cell.arm, BenchArm):
+            raise BadInput(f"'{cell.name}' is no bench: nobody knows its truth", "--backward-policy FOLDER")
+        self._config = PlantConfig(task=cell.bench.task, arm_model=cell.arm.model)
+        self._plant = cell.plant_name
+        self._wanted, self._interface = run / WANTED, interface
+        self._made_ns = 0
+        self._demonstrator: Demonstrator | None = None
+        self._link: PlantLink | None = None
+
+    def infer(self, observation: dict) -> dict:
+        """A wanted start that was written anew is a new attempt."""
+        made_ns = self._wanted.stat().st_mtime_ns
+        if self._demonstrator is None or made_ns != self._made_ns:
+            rate_hz, horizon = self._interface.rate_hz, self._interface.horizon_steps
+            to = configs.read(TaskStart, self._wanted)
+            task, arm = self._config.task, self._config.arm_model
+            self._demonstrator = Demonstrator(task, arm, rate_hz, horizon, undo_to=to)
+            self._made_ns = made_ns
+        if self._link is None:
+            self._link = PlantLink(self._plant)
+        seen = exchange.observation(observation)
+        reading = JointReading(seen.stamp_ns, seen.joint_names, seen.q_rad)
+        chunk = self._demonstrator.chunk(seen.stamp_ns, reading, seen.gripper_open or 0.0, self._link.truth())
+        return exchange.reply(chunk)

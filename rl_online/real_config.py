@@ -15,9 +15,11 @@ from rl_online.open_world import WorldChoice
 from rl_online.presets import PresetName
 
 SETTINGS, GUIDANCE, PLAN, CELL = "real.json", "guidance.json", "resets.json", "cell.json"
-STARTS, AUDIT, GATES, RECREATED, REFUSED, SENT = (
-    f"{name}.jsonl" for name in ("starts", "audit", "gates", "recreated", "preflight", "sent")
+STARTS, AUDIT, GATES, RECREATED, REFUSED, SENT, BACKWARD = (
+    f"{name}.jsonl" for name in ("starts", "audit", "gates", "recreated", "preflight", "sent", "backward")
 )
+WANTED = "wanted.json"
+"""The start to which the object is being brought back."""
 LEARNER, EPISODES, ACCEPTED, POLICY, PAUSE = "learner", "episodes", "accepted.safetensors", "policy", "pause"
 
 
@@ -53,8 +55,16 @@ class Colours(Config):
     rgb: tuple[tuple[int, int, int], ...] = Field(min_length=8)
 
 
+class WayBack(Config):
+    """Who undoes the task after each episode, and the words for it."""
+
+    by: Literal["policy", "scripted"]
+    task: str
+    """The instruction, by which the policy server tells the ways apart: never the task's own."""
+
+
 class Guidance(Config):
-    """All that the guided conductor has to know."""
+    """All that the guided conductor and the policy server have to know."""
 
     reward: Path
     guide: Guide
@@ -65,6 +75,8 @@ class Guidance(Config):
     minutes: PositiveFloat
     episodes: NonNegativeInt
     seed: NonNegativeInt
+    way_back: WayBack | None = None
+    """None: after each episode a person resets the cell."""
 
 
 class PreparedStart(Config):
@@ -79,7 +91,25 @@ class PreparedStart(Config):
     looks: int
     off_mm: float
     off_deg: float
-    placed_by: Literal["scripted", "human"]
+    placed_by: Literal["scripted", "human", "robot"]
+    """robot: by an episode in which it undid the task."""
+    took_s: NonNegativeFloat = 0.0
+    """Of whoever placed it, from the wish to the last look."""
+
+
+class BroughtBack(Config):
+    """One line of backward.jsonl: an attempt to undo the task, and what came of it."""
+
+    episode: int
+    """That it was to prepare."""
+    by: Literal["policy", "scripted"]
+    began_ns: int
+    duration_s: float
+    wanted: TaskStart
+    seen: TaskStart | None
+    """By vision, afterwards; None: not to be seen, or hidden by an arm that did not come home."""
+    left: Literal["as_wanted", "elsewhere", "outside"]
+    """elsewhere: in another place of the plan's cells, where the episode then starts; outside: a person is asked."""
 
 
 class Judged(Config):
@@ -121,11 +151,17 @@ class GuideReal(Config):
     offline_steps: int = Field(default=-1, ge=-1)
     """Before the first episode; −1: as the preset has it."""
     minutes: PositiveFloat = 20.0
-    """Of robot time: while episodes run."""
+    """Of robot time: while episodes run; those that undo the task are counted apart."""
     episodes: NonNegativeInt = 0
     """Also stop after so many; 0: by time alone."""
     intervention: Literal["none", "joy", "scripted"] = "none"
     """Who may take over: nobody, a person at a gamepad, or the bench's stand-in for one."""
+    backward_policy: Path | None = None
+    """Undoes the task after each episode, so that nobody has to reset the cell: of `rl demos --backward`."""
+    backward_scripted: bool = False
+    """On the bench: a scripted stand-in, which is told the truth, undoes the task."""
+    backward_task: str = ""
+    """The words of the way back, in which its policy was trained; empty: the bench task's own."""
     guided: bool = True
     """no-guided: starts uniform over the plan's cells."""
     stride: PositiveInt = 4

@@ -9,121 +9,75 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
 
-from hardware import announcement
+from hardware import announcement, artefact
 from hardware import config as configs
 from hardware.bench.tasks.start import TaskStart
 from hardware.cell import CellConfig
 from hardware.page.finder import Finder
 from hardware.spatial import Pose
 from rl_online.lines import add_line
-from rl_online.real_config import AUDIT, GUIDANCE, PAUSE, PLAN, STARTS, Guidance, Judged, PreparedStart
+from rl_online.real_backward import RunBackward
+from rl_online.real_config import (
+    AUDIT,
+    BACKWARD,
+    GUIDANCE,
+    PAUSE,
+    PLAN,
+    STARTS,
+    WANTED,
+    BroughtBack,
+    Guidance,
+    Judged,
+    PreparedStart,
+)  # fmt: skip
+from rl_online.real_places import Person, Places, StandIn
 from rl_online.real_views import Over, Views
+from rl_online.regions import Cell, cell_of
 from rl_online.resets import ResetPlan
 from rl_online.reward import Judge, load_reward
 
 log = logging.getLogger(__name__)
 
-LOOK_S, PERSON_S = 0.1, 1.0
+LOOK_S = 0.1
 FRESH_S = 0.35
 """After something was moved, for a picture that shows it (the camera's latency and period)."""
 LONGEST_LOOK_S = 5.0
+HOME_RAD = 0.12
+"""So near to where it was when a person had first reset the cell, in every joint, the arm has come home."""
+WAY_BACK = 97
+"""Of the seeds: starts to which the robot brings the object are drawn from a stream of their own."""
 
 
-@runtime_checkable
-class Places(Protocol):
-    """Whoever puts the object at its start, and knows or does not know the truth."""
-
-    who: Literal["scripted", "human"]
-    patient: bool
-    """True: looks are repeated until it is right; False: after some looks another start is drawn."""
-
-    def put(self, wanted: TaskStart, rng: np.random.Generator) -> None:
-        """A new episode: the arm goes home, the object to its start."""
-        ...
-
-    def correct(self, wanted: TaskStart, seen: TaskStart | None, rng: np.random.Generator) -> None: ...
-
-    def truth(self) -> bool | None:
-        """Whether the task is done now; None: nobody knows. For the audit alone."""
-        ...
-
-    def close(self) -> None: ...
-
-
-class StandIn:
-    """The bench's: it places with an error and, told where the object was seen, moves it by the difference."""
-
-    who: Literal["scripted", "human"] = "scripted"
-    patient = False
-
-    def __init__(self, cell: CellConfig, error_mm: float, error_deg: float) -> None:
-        from hardware.bench.link import PlantLink
-
-        self._link = PlantLink(cell.plant_name)
-        self._error = error_mm * 1e-3, math.radians(error_deg)
-        self._at: TaskStart | None = None
-
-    def put(self, wanted: TaskStart, rng: np.random.Generator) -> None:
-        self._at = self._link.reset(_shifted(wanted, rng.normal(size=3), *self._error))
-
-    def correct(self, wanted: TaskStart, seen: TaskStart | None, rng: np.random.Generator) -> None:
-        """A fifth of its first error remains in each move. What nobody sees is put anew."""
-        if self._at is None or seen is None:
-            self.put(wanted, rng)
-            return
-        moved = TaskStart(
-            x_m=self._at.x_m + wanted.x_m - seen.x_m,
-            y_m=self._at.y_m + wanted.y_m - seen.y_m,
-            yaw_rad=self._at.yaw_rad + wanted.yaw_rad - seen.yaw_rad,
-        )
-        self._at = self._link.place(_shifted(moved, 0.2 * rng.normal(size=3), *self._error))
-
-    def truth(self) -> bool | None:
-        return self._link.success()
-
-    def close(self) -> None:
-        self._link.close()
-
-
-class Person:
-    """A real cell's: told by the log and the page where the object belongs, and trusted by nobody but the camera."""
-
-    who: Literal["scripted", "human"] = "human"
-    patient = True
-
-    def put(self, wanted: TaskStart, rng: np.random.Generator) -> None:
-        """The words of `GuidedReferee.reset` are for them."""
-
-    def correct(self, wanted: TaskStart, seen: TaskStart | None, rng: np.random.Generator) -> None:
-        time.sleep(PERSON_S)
-
-    def truth(self) -> bool | None:
-        return None
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-
-def referee(cell: CellConfig, run: Path, views: Views, is_closing: Callable[[], bool]) -> GuidedReferee:
+def referee(
+    cell: CellConfig, run: Path, views: Views, is_closing: Callable[[], bool], back: RunBackward
+) -> GuidedReferee:
     """Of a guided run's folder. On the bench a stand-in places the object, elsewhere a person."""
     checks = configs.read(Guidance, run / GUIDANCE).checks
     stand_in = cell.bench is not None
     places = StandIn(cell, checks.stand_in_mm, checks.stand_in_deg) if stand_in else Person()
-    return GuidedReferee(run, places, views, is_closing)
+    return GuidedReferee(run, places, views, is_closing, back)
 
 
 class GuidedReferee:
-    """A `Referee`. Everything it learns goes into the run folder line by line."""
+    """A `Referee`. Everything it learns goes into the run folder line by line.
 
-    def __init__(self, run: Path, places: Places, views: Views, is_closing: Callable[[], bool]) -> None:
+    Where the run has a way back, a person resets the cell before the first episode and where the way back fails.
+    """
+
+    def __init__(
+        self, run: Path, places: Places, views: Views, is_closing: Callable[[], bool], back: RunBackward
+    ) -> None:
         self.guidance = configs.read(Guidance, run / GUIDANCE)
         self._run, self._places, self._views, self._is_closing = run, places, views, is_closing
+        self._back, self._has_left_home = back, False
+        self._home_rad: Float[ndarray, " J"] | None = None
         self.judge = Judge(load_reward(self.guidance.reward))
         guide = self.guidance.guide
         eye = Pose("base", "cam", np.array(guide.T_base_cam))
@@ -138,17 +92,8 @@ class GuidedReferee:
         self._write_audit(judged=False)
         self._wait_while_paused()
         self._require_budget()
-        checks = self.guidance.checks
         plan = configs.read(ResetPlan, self._run / PLAN).but(guided=self.guidance.guided)
-        attempt = 0
-        while True:
-            rng = np.random.default_rng([self.guidance.seed, seed, attempt])
-            number, wanted = plan.draw(rng)
-            prepared = self._prepare(seed, number, wanted, rng)
-            if prepared is not None:
-                break
-            attempt += 1
-            log.warning("start %d was not reached in %d looks; another is drawn", seed, checks.most_looks)
+        prepared = self._bring_back(seed, plan) or self._have_placed(seed, plan)
         add_line(self._run / STARTS, prepared)
         self.judge.begin()
         self._episode, self._last_ns = seed, time.monotonic_ns()
@@ -173,6 +118,78 @@ class GuidedReferee:
     def close(self) -> None:
         """An episode that the end of the run cuts short is not audited: it is run again."""
         self._places.close()
+
+    def _bring_back(self, episode: int, plan: ResetPlan) -> PreparedStart | None:
+        """By the robot; None: there is no way back, nobody knows how the cell stands, or it failed."""
+        way = self.guidance.way_back
+        if way is None or self._home_rad is None:
+            return None
+        rng = np.random.default_rng([self.guidance.seed, episode, WAY_BACK])
+        number, wanted = plan.draw(rng)
+        cells = [score.cell for score in plan.scores]
+        artefact.write_model(self._run / WANTED, wanted)
+        began_ns, self._has_left_home = time.monotonic_ns(), False
+        self._back(episode, way.by, way.task, lambda: self._is_back(wanted, cells))
+        if self._is_closing():
+            raise Over("the run was stopped", "the same command goes on")
+        took_s = (time.monotonic_ns() - began_ns) * 1e-9
+        seen = self._look() if self._is_home() else None
+        lies_in = None if seen is None else cell_under(seen, cells, self.finder.symmetry_rad)
+        name = self.guidance.guide.object_name
+        if seen is not None and self._is_there(wanted, seen):
+            left = "as_wanted"
+        elif lies_in is not None:
+            left, number = "elsewhere", lies_in
+            log.info(
+                "start %d: the %s was left elsewhere in the plan's cells: the episode starts there", episode, name
+            )
+        else:
+            left = "outside"
+            log.info(
+                "start %d: no %s seen in the plan's cells, or the arm is not home: a person is asked", episode, name
+            )
+        said = BroughtBack(
+            episode=episode, by=way.by, began_ns=began_ns, duration_s=took_s, wanted=wanted, seen=seen, left=left
+        )
+        add_line(self._run / BACKWARD, said)
+        if seen is None or left == "outside":
+            return None
+        off_mm, off_deg = off(wanted, seen, self.finder.symmetry_rad)
+        return PreparedStart(
+            episode=episode, cell=number, wanted=wanted, seen=seen, looks=1, off_mm=off_mm, off_deg=off_deg,
+            placed_by="robot", took_s=took_s,
+        )  # fmt: skip
+
+    def _is_back(self, wanted: TaskStart, cells: Sequence[Cell]) -> bool:
+        """The arm has come home and the object is where an episode may start."""
+        if not self._is_home():
+            self._has_left_home = True
+            return False
+        seen = self._look() if self._has_left_home else None
+        if seen is None:
+            return False
+        return self._is_there(wanted, seen) or cell_under(seen, cells, self.finder.symmetry_rad) is not None
+
+    def _is_home(self) -> bool:
+        q_rad = self._views.q_rad
+        if q_rad is None or self._home_rad is None:
+            return False
+        return float(np.abs(q_rad - self._home_rad).max()) < HOME_RAD
+
+    def _have_placed(self, episode: int, plan: ResetPlan) -> PreparedStart:
+        """By a person, or the stand-in for one."""
+        began_s, attempt = time.monotonic(), 0
+        while True:
+            rng = np.random.default_rng([self.guidance.seed, episode, attempt])
+            number, wanted = plan.draw(rng)
+            prepared = self._prepare(episode, number, wanted, rng)
+            if prepared is not None:
+                if self._home_rad is None:
+                    self._home_rad = self._views.q_rad
+                return prepared.but(took_s=time.monotonic() - began_s)
+            attempt += 1
+            most = self.guidance.checks.most_looks
+            log.warning("start %d was not reached in %d looks; another is drawn", episode, most)
 
     def _prepare(
         self, episode: int, number: int, wanted: TaskStart, rng: np.random.Generator
@@ -256,6 +273,13 @@ def off(wanted: TaskStart, seen: TaskStart, symmetry_rad: float) -> tuple[float,
     return away_mm, abs(math.degrees(turned))
 
 
+def cell_under(seen: TaskStart, cells: Sequence[Cell], symmetry_rad: float) -> int | None:
+    """The first cell that holds it in any of the turns that look the same; None: it lies outside all."""
+    turns = round(2 * math.pi / symmetry_rad)
+    alike = (seen.but(yaw_rad=seen.yaw_rad + turn * symmetry_rad) for turn in range(-turns, turns + 1))
+    return next((number for start in alike if (number := cell_of(start, cells)) is not None), None)
+
+
 def words(name: str, wanted: TaskStart, seen: TaskStart | None) -> str:
     """How to move it, as a person who looks along the arm's x axis understands it."""
     if seen is None:
@@ -271,10 +295,3 @@ def _nearest_turn(seen: TaskStart, wanted: TaskStart, symmetry_rad: float) -> Ta
     """The same sighting, its yaw named as near as its symmetry allows to the wanted one."""
     turned = seen.yaw_rad - wanted.yaw_rad
     return seen.but(yaw_rad=seen.yaw_rad - symmetry_rad * round(turned / symmetry_rad))
-
-
-def _shifted(start: TaskStart, unit: np.ndarray, error_m: float, error_rad: float) -> TaskStart:
-    dx, dy, turn = unit.tolist()
-    return TaskStart(
-        x_m=start.x_m + dx * error_m, y_m=start.y_m + dy * error_m, yaw_rad=start.yaw_rad + turn * error_rad
-    )

@@ -1,7 +1,8 @@
 """`python -m rl_online.real_server`: the policy server of a guided run, a process of its own.
 
-As `tandem vla serve`, with three differences: each chunk is drawn with noise of its own, weights that the gate has
-accepted are taken up while it serves, and a chunk that collides in the twin is not sent: another is drawn.
+As `tandem vla serve`, with four differences: each chunk is drawn with noise of its own, weights that the gate has
+accepted are taken up while it serves, a chunk that collides in the twin is not sent: another is drawn, and in the words
+of the way back it is another policy, or the bench's script, that is asked.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -19,13 +21,15 @@ import tyro
 
 from hardware import config as configs
 from hardware import notify
+from hardware.cell import CellConfig
 from hardware.config import Config
 from hardware.errors import TandemError
 from rl_online.actor import Explorer
 from rl_online.agent import take_head
 from rl_online.lines import add_line
 from rl_online.preflight import Collision, Preflight, open_preflight
-from rl_online.real_config import ACCEPTED, REFUSED, SETTINGS, GuideReal
+from rl_online.real_bench import ScriptedWayBack
+from rl_online.real_config import ACCEPTED, CELL, GUIDANCE, POLICY, REFUSED, SETTINGS, Guidance, GuideReal
 from vla import exchange
 from vla.policy import stack
 from vla.policy_file import load_policy
@@ -60,11 +64,20 @@ class Collides(TandemError):
     exit_code = 4
 
 
-class ActingPolicy:
-    """A `ServedPolicy`. One thread."""
+@runtime_checkable
+class Actor(Protocol):
+    """Whoever answers the questions in one task's words."""
 
-    def __init__(self, policy: TandemVLA, run: Path, preflight: Preflight | None, seed: int) -> None:
-        self._policy, self._run, self._preflight = policy, run, preflight
+    def infer(self, observation: dict) -> dict: ...
+
+
+class ActingPolicy:
+    """A `ServedPolicy`. One thread. `accepted`: the file of weights that the gate has let through."""
+
+    def __init__(
+        self, policy: TandemVLA, run: Path, preflight: Preflight | None, seed: int, accepted: Path | None
+    ) -> None:
+        self._policy, self._run, self._preflight, self._accepted = policy, run, preflight, accepted
         self._explorer = Explorer(policy, seed)
         self._taken: tuple[int, int] | None = None
 
@@ -88,8 +101,8 @@ class ActingPolicy:
 
     def take_accepted(self) -> None:
         """Weights that the gate has let through since the last question."""
-        file = self._run / ACCEPTED
-        if not file.is_file():
+        file = self._accepted
+        if file is None or not file.is_file():
             return
         stat = file.stat()
         if (stat.st_mtime_ns, stat.st_size) != self._taken:
@@ -98,15 +111,38 @@ class ActingPolicy:
             log.info("new weights")
 
 
+class BothWays:
+    """A `ServedPolicy`: the task's own policy, and in the words of the way back another."""
+
+    def __init__(self, forward: ActingPolicy, words: str, backward: Actor) -> None:
+        self.metadata, self._forward, self._words, self._backward = forward.metadata, forward, words, backward
+
+    def infer(self, observation: dict) -> dict:
+        actor = self._backward if observation[exchange.PROMPT] == self._words else self._forward
+        return actor.infer(observation)
+
+
+def acting(run: Path) -> ActingPolicy | BothWays:
+    """All that the run's settings ask for."""
+    settings, guidance = configs.read(GuideReal, run / SETTINGS), configs.read(Guidance, run / GUIDANCE)
+    policy = load_policy(settings.policy)
+    preflight = open_preflight(settings.world) if settings.preflight else None
+    seed = int.from_bytes(np.random.default_rng().bytes(4))
+    forward = ActingPolicy(policy, run, preflight, seed, run / ACCEPTED)
+    forward.take_accepted()
+    if guidance.way_back is None:
+        return forward
+    if settings.backward_policy is None:
+        backward: Actor = ScriptedWayBack(configs.read(CellConfig, run / CELL), run, policy.interface)
+    else:
+        backward = ActingPolicy(load_policy(settings.backward_policy), run, preflight, seed + 1, None)
+    return BothWays(forward, guidance.way_back.task, backward)
+
+
 def serve(config: ServeRun) -> int:
     """Until SIGTERM."""
     torch.set_num_threads(1)
-    settings = configs.read(GuideReal, config.run / SETTINGS)
-    policy = load_policy(settings.policy)
-    preflight = open_preflight(settings.world) if settings.preflight else None
-    acting = ActingPolicy(policy, config.run, preflight, int.from_bytes(np.random.default_rng().bytes(4)))
-    acting.take_accepted()
-    server = PolicyServer(acting, ServePolicy(policy=settings.policy, port=config.port))
+    server = PolicyServer(acting(config.run), ServePolicy(policy=config.run / POLICY, port=config.port))
 
     def is_ready(address: str) -> None:
         log.info("serving at %s", address)

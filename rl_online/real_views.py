@@ -1,4 +1,7 @@
-"""The cell's newest pictures for whoever conducts a guided run, and the word that it is over. Light to import."""
+"""The cell's newest pictures and posture for whoever conducts a guided run, and the word that it is over.
+
+Light to import.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,14 @@ import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from jaxtyping import Float
+from numpy import ndarray
+
 from hardware.cell import CellConfig
 from hardware.errors import TandemError
 from hardware.ports import CameraImage
 from hardware.referee import Referee
+from rl_online.real_backward import RunBackward
 
 
 class Over(TandemError):
@@ -19,9 +26,11 @@ class Over(TandemError):
 
 
 class Views:
-    """The newest picture of each camera. Any thread may put, any may take."""
+    """The newest picture of each camera and the arm's posture. Any thread may put, any may take."""
 
     def __init__(self) -> None:
+        self.q_rad: Float[ndarray, " J"] | None = None
+        """Where the arm is, without the gripper; None before the first reading."""
         self._changed = threading.Condition()
         self._newest: dict[str, CameraImage] = {}
 
@@ -45,15 +54,17 @@ class Views:
 class LazyReferee:
     """A `GuidedReferee` that is made when the first episode is prepared."""
 
-    def __init__(self, cell: CellConfig, run: Path, views: Views, is_closing: Callable[[], bool]) -> None:
-        self._cell, self._run, self._views, self._is_closing = cell, run, views, is_closing
+    def __init__(
+        self, cell: CellConfig, run: Path, views: Views, is_closing: Callable[[], bool], back: RunBackward
+    ) -> None:
+        self._cell, self._run, self._views, self._is_closing, self._back = cell, run, views, is_closing, back
         self._referee: Referee | None = None
 
     def reset(self, seed: int) -> None:
         if self._referee is None:
             from rl_online.real_referee import referee  # brings torch
 
-            self._referee = referee(self._cell, self._run, self._views, self._is_closing)
+            self._referee = referee(self._cell, self._run, self._views, self._is_closing, self._back)
         self._referee.reset(seed)
 
     def has_succeeded(self) -> bool | None:

@@ -108,6 +108,7 @@ class ReportFigures(Config):
     false_successes: Counted
     """Of what the judge called a success: how many are none by the bench's truth."""
     median_off_mm: float | None
+    """Of the starts that a person or the stand-in prepared, as the looks are."""
     looks_per_reset: float | None
 
 
@@ -155,6 +156,7 @@ def measure(
     spent = np.cumsum([result.duration_s for result in results]) / 60
     audit = {line.episode: line for line in read_models(run / AUDIT, Judged) if line.true_now is not None}
     judged = [line for line in audit.values() if line.judged]
+    placed = [line for line in starts.values() if line.placed_by != "robot"]
     return ReportFigures(
         run=figures(settings.but(output=run), cell),
         by_region=tuple(counted(name, won) for name, won in sorted(regions.items())),
@@ -164,8 +166,8 @@ def measure(
         minutes=tuple(float(spent[own[-1]]) for own in stretches),
         composition=tuple(composition(run / LEARNER)),
         false_successes=counted("judged a success, and none", [not line.true_now for line in judged]),
-        median_off_mm=float(np.median([line.off_mm for line in starts.values()])) if starts else None,
-        looks_per_reset=float(np.mean([line.looks for line in starts.values()])) if starts else None,
+        median_off_mm=float(np.median([line.off_mm for line in placed])) if placed else None,
+        looks_per_reset=float(np.mean([line.looks for line in placed])) if placed else None,
     )
 
 
@@ -297,6 +299,7 @@ def beside(run: Path, found: ReportFigures) -> str:
     facts = {
         "object at the start of episodes, off by vision": off_mm,
         "looks until it stood right": "–" if found.looks_per_reset is None else f"{found.looks_per_reset:.1f}",
+        **resets(found.run),
         "frames in which a person or stand-in acted": f"{found.run.intervened_share:.0%}",
         "judged a success and none, by truth": found.false_successes.words,
         "chunks refused by pre-flight": str(found.run.chunks_refused),
@@ -308,6 +311,22 @@ def beside(run: Path, found: ReportFigures) -> str:
     panel.bar(range(len(stretches)), stretches, color="tab:orange")
     panel.set(xlabel="episode", ylabel="interventions")
     return page.section("Beside the robot", page.pairs(facts), drawn(figure, "interventions"), page.pairs(rows))
+
+
+def resets(run: RealFigures) -> dict[str, str]:
+    """Who reset the cell, and how long it took them."""
+    found, who = run.resets, "the scripted stand-in" if run.simulated else "a person"
+    rows = {f"resets by {who}": str(found.by_person)}
+    if found.person_s is not None:
+        rows[f"resets by {who}"] += f", {found.person_s:.1f} s each (median)"
+    if found.by_robot or found.failed_attempts:
+        rows["resets by the robot"] = (
+            f"{found.by_robot}, {found.by_robot_elsewhere} of them elsewhere in the plan's cells; "
+            f"{found.failed_attempts} more attempts failed; {found.backward_minutes:.1f} min of robot time"
+        )
+    if found.saved_minutes is not None:
+        rows[f"time of {who} saved"] = f"{found.saved_minutes:.1f} min, each reset as long as one of theirs"
+    return rows
 
 
 def replay(parts: Sequence[Composition]) -> str:

@@ -1,6 +1,10 @@
-"""A guided run's resets are verified before an episode begins, its judge is audited, and its budget ends it."""
+"""A guided run's resets are verified before an episode begins, its judge is audited, and its budget ends it.
+
+Where the robot undoes the task, its own resets are verified too, and a person is asked where they fail.
+"""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -8,6 +12,7 @@ import numpy as np
 import pytest
 
 from hardware import announcement, artefact
+from hardware import config as configs
 from hardware.announcement import EpisodeResult
 from hardware.bench.tasks.start import TaskStart
 from hardware.camera_model import CameraModel
@@ -16,17 +21,22 @@ from hardware.ports import CameraImage
 from rl_online.lines import add_line, read_models
 from rl_online.real_config import (
     AUDIT,
+    BACKWARD,
     GUIDANCE,
     PAUSE,
     PLAN,
     STARTS,
+    WANTED,
+    BroughtBack,
     Colours,
     Guidance,
     Judged,
     PreparedStart,
     ResetCheck,
+    WayBack,
 )
-from rl_online.real_referee import GuidedReferee, off, words
+from rl_online.real_referee import GuidedReferee, cell_under, off, words
+from rl_online.real_resets import resets_of
 from rl_online.real_views import Over, Views
 from rl_online.regions import Cell
 from rl_online.resets import CellScore, ResetPlan
@@ -41,6 +51,8 @@ class Hand:
 
     who: Literal["scripted", "human"] = "scripted"
     patient = False
+
+    run: Path
 
     def __init__(self, learns: bool = True) -> None:
         self.at = TaskStart(x_m=0, y_m=0, yaw_rad=0)
@@ -62,6 +74,34 @@ class Hand:
 
     def close(self) -> None:
         pass
+
+
+HOME, AWAY = np.zeros(5), np.full(5, 0.5)
+
+
+class Robot:
+    """Undoes the task: leaves the object where it is wanted, or elsewhere, and comes home or does not."""
+
+    def __init__(self, hand: Hand, views: Views) -> None:
+        views.q_rad = HOME
+        self.asked: list[tuple[int, str, str]] = []
+        self.leaves_at: TaskStart | None = None
+        self.comes_home = True
+        self.was_over = False
+        self._hand, self._views = hand, views
+
+    def __call__(
+        self, episode: int, by: Literal["policy", "scripted"], task: str, is_over: Callable[[], bool], /
+    ) -> None:
+        self.asked.append((episode, by, task))
+        assert not is_over()  # nothing has happened yet
+        wanted = configs.read(TaskStart, self._hand.run / WANTED)
+        self._views.q_rad = AWAY
+        self._hand.at = wanted if self.leaves_at is None else self.leaves_at
+        assert not is_over()
+        if self.comes_home:
+            self._views.q_rad = HOME + 0.05
+        self.was_over = is_over()
 
 
 class Seeing(GuidedReferee):
@@ -99,8 +139,8 @@ def referee(run: Path, hand: Hand, bias: float = -3.0, **changes: object) -> tup
     values |= {"colours": Colours(rgb=((200, 30, 30),) * 8), "checks": ResetCheck(), "episodes": 0, "seed": 0}
     artefact.write_model(run / GUIDANCE, Guidance.model_validate(values | changes))
     artefact.write_model(run / PLAN, ResetPlan(scores=(CellScore(cell=CELL, rollouts=10, successes=1),)))
-    views = Views()
-    made = Seeing(run, hand, views, lambda: False)
+    views, hand.run = Views(), run
+    made = Seeing(run, hand, views, lambda: False, Robot(hand, views))
     made.hand = hand
     return made, views
 
@@ -198,3 +238,107 @@ def test_a_line_that_a_kill_cut_off_spoils_no_other(tmp_path: Path) -> None:
         stream.write('{"episode": 1, "jud')
     add_line(file, one.but(episode=2))
     assert [line.episode for line in read_models(file, Judged)] == [0, 2]
+
+
+WAY = WayBack(by="policy", task="take it out again")
+
+
+def after_one(run: Path, **changes: object) -> tuple[Seeing, Robot]:
+    """A run with a way back, whose first episode a person has prepared."""
+    made, _ = referee(run, Hand(), way_back=WAY, **changes)
+    robot = made._back
+    assert isinstance(robot, Robot)
+    made.reset(0)
+    assert robot.asked == []  # nobody knew how the cell stood
+    return made, robot
+
+
+def prepared_by(run: Path) -> list[str]:
+    return [line.placed_by for line in read_models(run / STARTS, PreparedStart)]
+
+
+def test_the_robot_brings_the_object_back_to_the_start_that_the_plan_wants(tmp_path: Path) -> None:
+    made, robot = after_one(tmp_path)
+    made.reset(1)
+    assert robot.asked == [(1, "policy", "take it out again")]
+    assert robot.was_over
+    assert prepared_by(tmp_path) == ["scripted", "robot"]
+    assert made.hand.puts == 1
+    line = read_models(tmp_path / STARTS, PreparedStart)[-1]
+    assert CELL.contains(line.wanted)
+    assert line.off_mm < 1e-6
+    [said] = read_models(tmp_path / BACKWARD, BroughtBack)
+    assert (said.episode, said.by, said.left) == (1, "policy", "as_wanted")
+
+
+def test_another_place_in_the_plans_cells_is_taken_as_the_start(tmp_path: Path) -> None:
+    made, robot = after_one(tmp_path, checks=ResetCheck(tolerance_mm=0.1))
+    robot.leaves_at = TaskStart(x_m=0.22, y_m=0.02, yaw_rad=math.pi / 2)  # a quarter turn looks the same
+    made.reset(1)
+    assert robot.was_over
+    line = read_models(tmp_path / STARTS, PreparedStart)[-1]
+    assert (line.placed_by, line.cell, line.seen) == ("robot", 0, robot.leaves_at)
+    assert line.off_mm > 0.1
+    found = resets_of(tmp_path)
+    assert (found.by_robot, found.by_robot_elsewhere, found.by_person, found.failed_attempts) == (1, 1, 1, 0)
+
+
+@pytest.mark.parametrize(("x_m", "comes_home"), [(0.3, True), (0.22, False)])
+def test_a_person_is_asked_where_the_way_back_fails(tmp_path: Path, x_m: float, comes_home: bool) -> None:
+    """Outside the plan's cells; or where it may well lie, but the arm stands over it."""
+    made, robot = after_one(tmp_path)
+    robot.leaves_at, robot.comes_home = TaskStart(x_m=x_m, y_m=0.02, yaw_rad=0.0), comes_home
+    made.reset(1)
+    assert not robot.was_over
+    assert prepared_by(tmp_path) == ["scripted", "scripted"]
+    assert made.hand.puts == 2
+    [said] = read_models(tmp_path / BACKWARD, BroughtBack)
+    assert said.left == "outside"
+    robot.leaves_at, robot.comes_home = None, True
+    made._views.q_rad = HOME
+    made.reset(2)
+    assert prepared_by(tmp_path)[-1] == "robot"
+    assert resets_of(tmp_path).failed_attempts == 1
+
+
+def test_a_run_without_a_way_back_never_asks_the_robot(tmp_path: Path) -> None:
+    made, _ = referee(tmp_path, Hand())
+    for episode in range(2):
+        made.reset(episode)
+    assert isinstance(made._back, Robot)
+    assert made._back.asked == []
+    assert prepared_by(tmp_path) == ["scripted", "scripted"]
+
+
+def test_a_persons_time_is_saved_as_long_as_their_own_resets_took(tmp_path: Path) -> None:
+    """Theirs took 30, 50 and 40 s: 40 s in the middle. Three by the robot: 2 minutes."""
+    at = TaskStart(x_m=0.2, y_m=0.0, yaw_rad=0.0)
+    base = PreparedStart(
+        episode=0, cell=0, wanted=at, seen=at, looks=1, off_mm=0.0, off_deg=0.0, placed_by="human", took_s=30.0
+    )
+    lines = [base, base.but(episode=1, took_s=50.0), base.but(episode=2, took_s=40.0)]
+    lines += [base.but(episode=number, placed_by="robot", took_s=9.0) for number in (3, 4, 5)]
+    for line in lines:
+        add_line(tmp_path / STARTS, line)
+    back = BroughtBack(episode=3, by="policy", began_ns=0, duration_s=9.0, wanted=at, seen=at, left="as_wanted")
+    for line in (
+        back,
+        back.but(episode=4, left="elsewhere"),
+        back.but(episode=5),
+        back.but(episode=2, left="outside"),
+    ):
+        add_line(tmp_path / BACKWARD, line)
+    found = resets_of(tmp_path)
+    assert (found.by_robot, found.by_robot_elsewhere, found.by_person, found.failed_attempts) == (3, 1, 3, 1)
+    assert (found.person_s, found.saved_minutes) == (40.0, 2.0)
+    assert found.backward_minutes == pytest.approx(0.6)
+    assert found.words == "3 by the robot (2.0 min of a person's time saved), 3 by a person or stand-in"
+
+
+def test_a_sighting_belongs_to_a_cell_in_any_turn_that_looks_the_same() -> None:
+    cells = [CELL.but(yaw_rad=(-0.2, 0.2)), CELL.but(yaw_rad=(0.5, 0.9))]
+    quarter = math.pi / 2
+    for turn in (-2, -1, 0, 1, 2):
+        assert cell_under(TaskStart(x_m=0.22, y_m=0.02, yaw_rad=0.7 + turn * quarter), cells, quarter) == 1
+    assert cell_under(TaskStart(x_m=0.22, y_m=0.02, yaw_rad=0.1 + quarter), cells, math.pi) is None
+    assert cell_under(TaskStart(x_m=0.25, y_m=0.02, yaw_rad=0.1), cells, quarter) is None

@@ -75,12 +75,14 @@ class ConductorNode(Node):
     def _asked(self, message: String) -> None:
         self._requests.put(EpisodeRequest.model_validate_json(message.data))
 
-    def _announce(self, stage: Stage, episode: int, success: bool | None = None, discarded: bool = False) -> int:
-        """Returns when."""
+    def _announce(
+        self, stage: Stage, episode: int, success: bool | None = None, discarded: bool = False, **changed: object
+    ) -> int:
+        """Returns when. `changed`: other fields of the announcement."""
         now_ns, task = time.monotonic_ns(), self._cell.task
         said = Announcement(
             stage=stage, episode=episode, task=task, since_ns=now_ns, success=success, is_discarded=discarded
-        )
+        ).but(**changed)
         self._announced.publish(announcements.to_message(said))
         self._announced.wait_for_all_acked(ACKNOWLEDGED)
         return now_ns

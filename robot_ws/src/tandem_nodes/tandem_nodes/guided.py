@@ -1,16 +1,23 @@
-"""The conductor of a guided run (`rl_online.real`): as `conductor`, with starts from a plan and a learned judge."""
+"""The conductor of a guided run (`rl_online.real`): as `conductor`, with starts from a plan and a learned judge.
+
+Between two episodes it may let the robot undo the task: an episode too, announced as a backward one.
+"""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import Image, JointState
 
+from hardware.announcement import Stage
 from hardware.referee import Referee
+from rl_online.real_backward import BackwardEpisode
 from rl_online.real_views import LazyReferee, Over, Views
-from tandem_nodes import images, parameters, process, qos
+from tandem_nodes import images, joints, parameters, process, qos
 from tandem_nodes.conductor import ConductorNode
 
 
@@ -22,7 +29,8 @@ class GuidedNode(ConductorNode):
         for name in self._cell.cameras:
             put = partial(self._image, views, name)
             self.create_subscription(Image, f"{name}/image_raw", put, qos.IMAGES_IN)
-        return LazyReferee(self._cell, run, views, self._closing.is_set)
+        self.create_subscription(JointState, "joint_states", partial(self._joints, views), qos.NEWEST)
+        return LazyReferee(self._cell, run, views, self._closing.is_set, self._undo)
 
     def conduct(self) -> None:
         try:
@@ -30,6 +38,18 @@ class GuidedNode(ConductorNode):
         except Over as over:
             self.get_logger().info(str(over))
             self._announce("finished", 0)
+
+    def _undo(
+        self, episode: int, by: Literal["policy", "scripted"], task: str, is_over: Callable[[], bool]
+    ) -> None:
+        def announce(stage: Stage, success: bool | None) -> int:
+            return self._announce(stage, episode, success, backward_by=by, task=task)
+
+        BackwardEpisode(self._arm.reach, announce, self._closing, self._cell.episode_s).run(is_over)
+        self._announce("resetting", episode)
+
+    def _joints(self, views: Views, message: JointState) -> None:
+        views.q_rad = joints.reading(message)[0].q_rad
 
     def _image(self, views: Views, camera: str, message: Image) -> None:
         views.put(camera, images.from_message(message))

@@ -57,14 +57,18 @@ class InterventionNode(Node):
         self._announcement = announcements.from_message(message)
 
     def _watch(self) -> None:
-        episode = -1
+        begun_ns = -1
         try:
             while not self._closing.wait(1 / RATE_HZ):
                 said, state = self._announcement, self._state
-                if said.is_running and said.episode != episode:
-                    episode = said.episode
+                knows = (
+                    said.backward_by is None or self._who.source == "human"
+                )  # the stand-in: the way forward alone
+                may_act = said.is_running and knows
+                if may_act and said.since_ns != begun_ns:
+                    begun_ns = said.since_ns
                     self._who.begin()
-                if said.is_running and state is not None and state[0].stamp_ns > said.since_ns:
+                if may_act and state is not None and state[0].stamp_ns > said.since_ns:
                     self._step(*state)
                 else:
                     self._take(False)

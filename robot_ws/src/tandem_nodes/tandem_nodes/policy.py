@@ -58,13 +58,13 @@ class PolicyNode(Node):
 
     def _ask_again_and_again(self) -> None:
         pause_s = self._cell.policy.replan_steps / self._cell.policy.rate_hz
-        episode = -1
+        begun_ns = -1
         while not self._closing.is_set():
             began_s, said = time.monotonic(), self._announcement
             try:
-                if said.is_running and said.episode != episode:
+                if said.is_running and said.since_ns != begun_ns:
                     self._source.begin()
-                    episode = said.episode
+                    begun_ns = said.since_ns
                 asked = said.is_running and self._ask(said)
                 self._trouble = ""
             except TandemError as trouble:
