@@ -34,7 +34,7 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks import machine
-from benchmarks.twinrl_pieces import CELLS, QUICK, WIDEST, Bench, Counts, Scale, only
+from benchmarks.twinrl_pieces import CELLS, QUICK, WIDEST, Bench, Counts, Round, Scale, only
 from hardware import artefact
 from hardware.config import Config
 from rl_online.mine import PLAN
@@ -48,19 +48,6 @@ PAPER = {"0_0": (40, 0), "30_30": (70, 30), "60_30": (80, 40), "30_60": (70, 70)
 PARTS: tuple[PartName, ...] = ("id", "ood")
 STAGES = ("sft", "map", "deadlock", "robot", "buffer", "resets")
 RATE_HZ = 20.0
-
-
-class Round(Config):
-    """A learner after so many steps of the robot."""
-
-    robot_steps: int
-    episodes: int
-    successes: int
-    """While exploring."""
-    chunks: int
-    critic_updates: int
-    id: Counts
-    ood: Counts
 
 
 class Deadlock(Config):
@@ -157,7 +144,8 @@ def robot_stage(bench: Bench, name: str, arm: Arm, seed: int) -> list[Round]:
     resets, inherit, first = None, (), policy
     if arm.twin:
         taught = bench.twin_rl(seed)
-        successes, failures = arm.inherited or scale.inherited
+        wanted, have = arm.inherited or scale.inherited, bench.tried_in_twin(seed)
+        successes, failures = (min(each) for each in zip(wanted, have, strict=True))
         words = {"inherit": taught, "inherit-successes": successes, "inherit-failures": failures}
         inherit, first = (
             [word for key, value in words.items() for word in (f"--{key}", str(value))],

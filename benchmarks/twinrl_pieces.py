@@ -17,6 +17,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from benchmarks.compare import write_twin
 from hardware import artefact
 from hardware import config as configs
+from hardware.bench.tasks.start import TaskStart
 from hardware.config import Config
 from rl_online import demos, expand, mine
 from rl_online.demos import RecordDemos
@@ -26,7 +27,7 @@ from rl_online.link import ADDRESS
 from rl_online.mine import MinePolicy
 from rl_online.open_world import WorldChoice, open_world
 from rl_online.presets import Rewards
-from rl_online.regions import PartName
+from rl_online.regions import PartName, Region
 from rl_online.resets import ResetPlan
 from rl_online.rollout import run_episodes
 from twin import identify, servos
@@ -85,6 +86,27 @@ class Counts(Config):
     def words(self) -> str:
         low, high = wilson(self.successes, self.trials)
         return f"{self.successes}/{self.trials} ({float(low):.0%}–{float(high):.0%})"
+
+
+class Round(Config):
+    """A learner after so many steps of the robot."""
+
+    robot_steps: int
+    episodes: int
+    successes: int
+    """While exploring."""
+    chunks: int
+    """Or single actions, where the policy decides on one at a time."""
+    critic_updates: int
+    corrected: int = 0
+    """Chunks or actions in which the stand-in for a person drove."""
+    id: Counts
+    ood: Counts
+
+
+def trial_starts(parts: Sequence[tuple[PartName, Region]], part: PartName, trials: int) -> list[TaskStart]:
+    """Starts that no training saw; the same for every policy."""
+    return [demos.draw(parts, part, np.random.default_rng([77_000, trial])) for trial in range(trials)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,10 +194,7 @@ class Bench:
             trained = load_policy(policy)
             world = open_world(WorldChoice(), 1)
             env = ChunkEnv(world, trained.interface, Rewards(), 0.98)
-            starts = [
-                demos.draw(world.sheet.parts, part, np.random.default_rng([77_000, trial]))
-                for trial in range(trials)
-            ]
+            starts = trial_starts(world.sheet.parts, part, trials)
             won: list[bool] = []
             run_episodes(env, trained, starts, 0, lambda rollout: won.append(rollout.success))
             env.close()
@@ -207,6 +226,11 @@ class Bench:
                 run, policy, self.data(WIDEST), "twinrl", self.scale.twin_chunks, resets, seed, world=self.twin()
             )
         return run
+
+    def tried_in_twin(self, seed: int) -> tuple[int, int]:
+        """Successes and failures that `twin_rl` had."""
+        acted = json.loads((self.out / f"run_twin_{seed}_act.json").read_text())
+        return acted["successes"], acted["episodes"] - acted["successes"]
 
     def learn(
         self,

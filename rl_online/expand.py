@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,6 +19,7 @@ import tyro
 from pydantic import Field, PositiveInt
 
 from hardware import artefact
+from hardware import config as configs
 from hardware.bench.arm_models import ARMS, TIP
 from hardware.bench.tasks.start import TaskStart
 from hardware.config import Config
@@ -36,6 +37,7 @@ from rl_online.motion_planner import NoWay
 from rl_online.open_world import WorldChoice, open_world
 from rl_online.plan_generator import PlanGenerator, PlanSearch
 from rl_online.regions import Fineness, PartName, Polygon, Region, cell_of, grid
+from rl_online.resets import ResetPlan
 from rl_online.solids import open_solids
 from rl_online.world import World, pose_of
 from vla import report_page
@@ -66,6 +68,9 @@ class ExpandDemos(Config):
     """Which start regions to fill."""
     polygon: tuple[tuple[float, float], ...] = ()
     """Corners of a drawn region in the base frame, in place of the task's own."""
+    resets: Path | None = None
+    """A reset plan (resets.json), as `tandem rl mine` leaves it: starts are drawn from it, most of them where the
+    policy fails. In place of `part` and `polygon`."""
     count: PositiveInt = 30
     """Successes in the store when it is done."""
     most_tries: PositiveInt = 5
@@ -123,11 +128,12 @@ def expand(config: ExpandDemos) -> int:
     """The verb. Exit code 3 when the yield was too low to reach the count."""
     world = open_world(config.choice, 1)
     try:
-        regions = regions_of(config, world.sheet.parts)
+        starts = starts_of(config, world.sheet.parts)
+        regions = starts.regions
         paths = given_paths(config, world.sheet.object_name)
         generator = open_generator(config, world, paths)
         begin(config)
-        done = collect(config, world, regions, generator)
+        done = collect(config, world, starts, generator)
         if config.choice.varied:
             contact_sheet.draw(config.output / SHEET, world, [one.start for one in done])
     finally:
@@ -145,6 +151,29 @@ def expand(config: ExpandDemos) -> int:
     print(words(figures))
     print(f"demonstrations: {config.output / 'store'}\nreport:         {config.output / REPORT}")
     return 0 if figures.kept >= config.count else 3
+
+
+@dataclass(frozen=True, eq=False)
+class Starts:
+    """Where demonstrations are to begin."""
+
+    regions: Sequence[tuple[PartName, Region]]
+    part: PartName
+    plan: ResetPlan | None
+
+    def draw(self, rng: np.random.Generator) -> TaskStart:
+        return draw(self.regions, self.part, rng) if self.plan is None else self.plan.draw(rng)[1]
+
+
+def starts_of(config: ExpandDemos, of_task: Sequence[tuple[PartName, Region]]) -> Starts:
+    """Raises `BadInput` for a polygon that is none, or beside a plan."""
+    if config.resets is None:
+        return Starts(regions_of(config, of_task), config.part, None)
+    if config.polygon:
+        raise BadInput("starts come from a reset plan or from a drawn region", "leave out --polygon or --resets")
+    plan = configs.read(ResetPlan, config.resets)
+    parts = {score.cell.part for score in plan.scores}
+    return Starts([(name, region) for name, region in of_task if name in parts], config.part, plan)
 
 
 def given_paths(config: ExpandDemos, object_name: str) -> list[warp.ToolPath]:
@@ -177,16 +206,14 @@ def begin(config: ExpandDemos) -> None:
     artefact.write_text(file, settings)
 
 
-def collect(
-    config: ExpandDemos, world: World, regions: Sequence[tuple[PartName, Region]], generator: Generator
-) -> list[Try]:
+def collect(config: ExpandDemos, world: World, starts: Starts, generator: Generator) -> list[Try]:
     """Tries until the store has its count or too many failed; with those of runs before."""
     store = EpisodeStore.create(config.output / "store")
     store.seal_interrupted()
     done, kept = read_tries(config.output / TRIES), len(store.finished())
     with progress("twin demonstrations", config.count, min(kept, config.count)) as advance:
         while kept < config.count and len(done) < config.most_tries * config.count:
-            one = attempt(len(done), regions, world, generator, config)
+            one = attempt(len(done), starts, world, generator, config)
             done.append(one)
             with (config.output / TRIES).open("a", encoding="utf-8") as stream:
                 stream.write(one.model_dump_json() + "\n")
@@ -219,14 +246,14 @@ def path_of(given: Demonstrations, number: int, object_name: str, kinematics: Ki
 
 def attempt(
     number: int,
-    regions: Sequence[tuple[PartName, Region]],
+    starts: Starts,
     world: World,
     generator: Generator,
     config: ExpandDemos,
 ) -> Try:
     """Try `number` is a function of the seed: its start, and what the generator draws."""
     rng = np.random.default_rng([config.seed, number])
-    start = draw(regions, config.part, rng)
+    start = starts.draw(rng)
     world.reset([start], [0])
     demo = generator.demo_for(world.moment())
     try:
@@ -298,7 +325,7 @@ def figures_of(
     return ExpandFigures(
         world=world,
         generator=config.generator,
-        part=config.part,
+        part=config.part if config.resets is None else f"drawn from {config.resets}",
         kept=len(kept),
         tried=len(done),
         unreachable=sum(one.result == "unreachable" for one in done),
@@ -329,7 +356,7 @@ def report(config: ExpandDemos, figures: ExpandFigures) -> None:
     rows = [
         ("world", figures.world),
         ("generator", figures.generator),
-        ("region", figures.part),
+        ("starts", figures.part),
         ("", words(figures)),
     ]
     parts = [report_page.table(rows), "<h2>Where demonstrations are</h2>"]
