@@ -26,14 +26,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks import machine
+from benchmarks import machine, twinrl_figure
 from benchmarks.twinrl_pieces import CELLS, QUICK, WIDEST, Bench, Counts, Round, Scale, only
 from hardware import artefact
 from hardware.config import Config
@@ -41,7 +39,6 @@ from rl_online.mine import PLAN
 from rl_online.presets import PresetName
 from rl_online.regions import PartName
 from twin.fidelity import PolicyOutcomes, measure
-from vla.intervals import wilson
 
 PAPER = {"0_0": (40, 0), "30_30": (70, 30), "60_30": (80, 40), "30_60": (70, 70), WIDEST: None}
 """Success in ID and OOD, %. The widest is ours."""
@@ -160,20 +157,22 @@ def robot_stage(bench: Bench, name: str, arm: Arm, seed: int) -> list[Round]:
         key = f"{name}_{seed}_{number}" if number else f"{'taught' if arm.twin else 'untaught'}_{seed}"
         return {part: bench.success(policy, part, scale.round_trials, key) for part in PARTS}
 
-    before_any = tried(0, first)
-    done = [Round(robot_steps=0, episodes=0, successes=0, chunks=0, critic_updates=0, **before_any)]
+    untried = dict.fromkeys(("robot_steps", "episodes", "successes", "chunks", "critic_updates"), 0)
+    done = [Round.model_validate(untried | tried(0, first))]
     for number in range(1, scale.rounds + 1):
 
         def one(number: int = number, before: Round = done[-1]) -> Round:
             chunks = number * scale.round_chunks
             learned, acted = bench.learn(run, policy, data, arm.preset, chunks, resets, seed, inherit=inherit)
+            after = tried(number, run / "policy")
             return Round(
                 robot_steps=before.robot_steps + int(acted["env_steps"]),
                 episodes=before.episodes + int(acted["episodes"]),
                 successes=before.successes + int(acted["successes"]),
                 chunks=int(learned["online"]),
                 critic_updates=int(learned["critic_updates"]),
-                **tried(number, run / "policy"),
+                id=after["id"],
+                ood=after["ood"],
             )
 
         done.append(bench.once(f"round_{name}_{seed}_{number}", Round, one))
@@ -248,45 +247,6 @@ def show(found: dict[str, Any], console: Console) -> None:
             )
 
 
-def draw(file: Path, found: dict[str, Any]) -> None:
-    """The ablation as bars with Wilson's intervals, and the failure maps cell against cell."""
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    names = list(found.get("sft", {}))
-    for offset, part in enumerate(PARTS):
-        x = np.arange(len(names)) + 0.4 * offset - 0.2
-        rows = [found["sft"][name][part] for name in names]
-        counts = [Counts(successes=row["successes"], trials=row["trials"]) for row in rows]
-        rate = np.array([row["rate"] for row in rows])
-        ends = np.array([bounds(each) for each in counts]).reshape(-1, 2)
-        left.bar(x, 100 * rate, 0.38, color=("tab:blue", "tab:orange")[offset], label=f"{part}, simulated plant")
-        left.errorbar(x, 100 * rate, 100 * np.abs(ends.T - rate), fmt="none", color="black", capsize=3)
-        theirs = [np.nan if PAPER[name] is None else PAPER[name][offset] for name in names]
-        left.plot(x, theirs, "_", color="black", markersize=22)
-    left.set_xticks(range(len(names)), [f"({name.replace('_', ', ')})" for name in names])
-    left.set_xlabel("twin demonstrations in (ID, OOD); black line: the paper's robots")
-    left.set_ylabel("success [%]")
-    left.set_ylim(0, 105)
-    left.legend(fontsize=7)
-    rng = np.random.default_rng(0)
-    for point in found.get("map", {}).get("policies", ()):
-        jitter = rng.uniform(-0.015, 0.015, 2)
-        colour = "tab:blue" if "(id:" in point["name"] else "tab:orange"
-        right.plot(
-            np.mean(point["twin"]) + jitter[0], np.mean(point["real"]) + jitter[1], "o", color=colour, alpha=0.7
-        )
-    right.plot([0, 1], [0, 1], color="0.7", linewidth=0.8)
-    right.set_xlabel("success in the twin, per cell")
-    right.set_ylabel("success on the plant, per cell")
-    with artefact.staged_file(file) as staged:
-        figure.savefig(staged, dpi=130, format="png")
-
-
-def bounds(counts: Counts) -> tuple[float, float]:
-    low, high = wilson(counts.successes, counts.trials)
-    return float(low), float(high)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, nargs="?", default=Path("out/twinrl"))
@@ -322,7 +282,7 @@ def main() -> None:
         }
         artefact.write_text(flags.json, json.dumps(head | {"stages": found}, indent=1) + "\n")
     if flags.figure:
-        draw(flags.figure, found)
+        twinrl_figure.draw(flags.figure, found, PAPER)
 
 
 if __name__ == "__main__":
