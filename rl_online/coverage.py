@@ -12,7 +12,12 @@ from hardware import artefact
 from hardware.bench.tasks.start import TaskStart
 from rl_online.regions import PartName, Polygon, Region
 
-LOOKS = {"success": ("tab:blue", "o"), "failure": ("tab:orange", "x"), "unreachable": ("0.4", "+")}
+LOOKS = {
+    "success": ("tab:blue", "o"),
+    "failure": ("tab:orange", "x"),
+    "unreachable": ("0.4", "+"),
+    "solved": ("0.7", "."),
+}
 
 
 def draw(
@@ -37,6 +42,8 @@ def draw(
         panel.plot(*at, "s", color="black", markersize=5, label=f"given ({len(given)})")
     for result, (colour, marker) in LOOKS.items():
         starts = tried.get(result, ())
+        if not starts and result == "solved":
+            continue
         xs, ys = [start.x_m for start in starts], [start.y_m for start in starts]
         panel.plot(ys, xs, marker, color=colour, markersize=4, linestyle="none", label=f"{result} ({len(starts)})")
     panel.plot([goal.y_m], [goal.x_m], "*", color="tab:green", markersize=12, label="goal")

@@ -30,6 +30,7 @@ from hardware.kinematics import Kinematics, Unreachable, kinematic_model
 from hardware.progress import progress
 from hardware.spatial import Pose
 from rl_online import contact_sheet, coverage, warp
+from rl_online.corrections import NothingToCorrect, open_corrections
 from rl_online.demos import column_names, draw, step
 from rl_online.episode_log import EpisodeLog, store_episode
 from rl_online.generators import Generator, GeneratorName, Part, WarpGenerator
@@ -49,9 +50,11 @@ log = logging.getLogger(__name__)
 
 TRIES, FIGURES, SETTINGS, REPORT = "tries.jsonl", "expand.json", "run.json", "report.html"
 COVERAGE, SHEET = "coverage.png", "looks.png"
+SOLVED_COUNTS = 0.1
 SETTLE_STEPS = 10
 """After the last target, for the object to come to rest."""
-Result = Literal["success", "failure", "unreachable"]
+Result = Literal["success", "failure", "unreachable", "solved"]
+"""solved: by the policy that was to be corrected."""
 
 
 class ExpandDemos(Config):
@@ -74,9 +77,12 @@ class ExpandDemos(Config):
     count: PositiveInt = 30
     """Successes in the store when it is done."""
     most_tries: PositiveInt = 5
-    """Times the count, before it gives up."""
+    """Times the count, before it gives up; what a policy solved by itself counts a tenth."""
     misses: float = Field(default=0.25, ge=0, le=1)
     """Share of the warped episodes that first grip beside the object; they are shown from there on."""
+    policy: Path | None = None
+    """Folder of a policy that acts first. Kept are the ways back from where it got stuck (corrections), in place of
+    whole episodes; what it solves by itself is not counted as a try. With generator `warp`."""
     cameras: bool = True
     """no-cameras: states alone; much faster."""
     vary: bool = True
@@ -115,6 +121,8 @@ class ExpandFigures(Config):
     kept: int
     tried: int
     unreachable: int
+    solved: int = 0
+    """By the policy that was to be corrected; not among those tried."""
     rate: float
     """Kept of tried: the yield."""
     interval: tuple[float, float]
@@ -191,7 +199,10 @@ def open_generator(config: ExpandDemos, world: World, paths: Sequence[warp.ToolP
     arm = ARMS[config.world.arm]
     kinematics = Kinematics(kinematic_model(arm), TIP)
     if config.generator == "warp":
-        return WarpGenerator(paths, world.sheet.object_name, kinematics, arm, world.rate_hz, config.misses)
+        ways = WarpGenerator(paths, world.sheet.object_name, kinematics, arm, world.rate_hz, config.misses)
+        return ways if config.policy is None else open_corrections(config.policy, world, ways)
+    if config.policy is not None:
+        raise BadInput("the way back is that of a demonstration", "leave out --policy or --generator plan")
     solids = open_solids(config.world, world.sheet.object_name)
     return PlanGenerator(solids, kinematics, config.world.task, world.sheet.goal, world.rate_hz, config.plan)
 
@@ -212,7 +223,7 @@ def collect(config: ExpandDemos, world: World, starts: Starts, generator: Genera
     store.seal_interrupted()
     done, kept = read_tries(config.output / TRIES), len(store.finished())
     with progress("twin demonstrations", config.count, min(kept, config.count)) as advance:
-        while kept < config.count and len(done) < config.most_tries * config.count:
+        while kept < config.count and spent(done) < config.most_tries * config.count:
             one = attempt(len(done), starts, world, generator, config)
             done.append(one)
             with (config.output / TRIES).open("a", encoding="utf-8") as stream:
@@ -221,6 +232,11 @@ def collect(config: ExpandDemos, world: World, starts: Starts, generator: Genera
             if one.result == "success":
                 advance(f"{kept} of {len(done)} tries")
     return done
+
+
+def spent(done: Sequence[Try]) -> float:
+    """Tries, of those that `most_tries` limits."""
+    return sum(SOLVED_COUNTS if one.result == "solved" else 1.0 for one in done)
 
 
 def regions_of(config: ExpandDemos, of_task: Sequence[tuple[PartName, Region]]) -> list[tuple[PartName, Region]]:
@@ -258,9 +274,13 @@ def attempt(
     demo = generator.demo_for(world.moment())
     try:
         episode, success = run(world, generator, rng, config)
+    except NothingToCorrect:
+        return Try(number=number, demo=demo, start=start, result="solved")
     except (Unreachable, NoWay) as error:
         log.debug("try %d: %s", number, error)
         return Try(number=number, demo=demo, start=start, result="unreachable")
+    if success and len(episode) == 0:
+        return Try(number=number, demo=demo, start=start, result="solved")
     if success:
         source: Source = "twin" if config.world.bundle is not None else "scripted"
         cameras = world.camera_names if config.cameras else ()
@@ -319,17 +339,19 @@ def figures_of(
     done: Sequence[Try],
 ) -> ExpandFigures:
     kept = [one for one in done if one.result == "success"]
+    tried = [one for one in done if one.result != "solved"]
     cells = grid(regions, config.grid)
     covered = {cell_of(start, cells) for start in [*(one.start for one in kept), *given]} - {None}
-    low, high = wilson(len(kept), len(done))
+    low, high = wilson(len(kept), len(tried))
     return ExpandFigures(
         world=world,
         generator=config.generator,
         part=config.part if config.resets is None else f"drawn from {config.resets}",
         kept=len(kept),
-        tried=len(done),
+        tried=len(tried),
+        solved=len(done) - len(tried),
         unreachable=sum(one.result == "unreachable" for one in done),
-        rate=len(kept) / max(1, len(done)),
+        rate=len(kept) / max(1, len(tried)),
         interval=(float(low), float(high)),
         cells=len(cells),
         covered_cells=len(covered),
@@ -345,9 +367,10 @@ def start_of(path: warp.ToolPath) -> TaskStart:
 
 def words(figures: ExpandFigures) -> str:
     low, high = figures.interval
+    solved = f"{figures.solved} more solved by the policy itself; " if figures.solved else ""
     return (
         f"kept {figures.kept} of {figures.tried} ({figures.rate:.0%}, 95 %: {low:.0%} … {high:.0%}), "
-        f"{figures.unreachable} out of reach; {figures.covered_cells} of {figures.cells} cells covered"
+        f"{figures.unreachable} out of reach; {solved}{figures.covered_cells} of {figures.cells} cells covered"
     )
 
 

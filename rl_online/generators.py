@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 GeneratorName = Literal["plan", "warp"]
 LETTING_GO_S = 0.3
 PUSHED_M = 0.001
+BACK_M_S = 0.15
+"""How fast the tool comes back over the object."""
 BESIDE_M = (0.028, 0.038)
 """How far beside the object a try that misses grips."""
 
@@ -94,6 +96,22 @@ class WarpGenerator:
             yield Part(missed, is_shown=False)
             now = yield Part(back)
             begin, near = warp.comes_near(path), back[-1, :-1]
+        yield from self._grip_from(now, path, begin, near)
+
+    def opened(self, now: Moment) -> float:
+        """How far the jaws are open when they come round the object."""
+        path = self.paths[self.demo_for(now) or 0]
+        return float(path.gripper_open[path.grip])
+
+    def again(self, now: Moment) -> Parts:
+        """From wherever the arm is, holding nothing: jaws open, up, over the object, and on as demonstrated."""
+        path = self.paths[self.demo_for(now) or 0]
+        begin, back = warp.comes_near(path), self._back_over(now, path)
+        now = yield Part(back)
+        yield from self._grip_from(now, path, begin, back[-1, :-1])
+
+    def _grip_from(self, now: Moment, path: warp.ToolPath, begin: int, near: Float[ndarray, " J"]) -> Parts:
+        """The demonstration from step `begin` on, for the object where it stands now."""
         poses = warp.warp(path, upright(now, self.object_name))[begin:]
         rows = self._rows(poses, path.gripper_open[begin:], near)
         yield Part(rows)
@@ -116,6 +134,23 @@ class WarpGenerator:
         back = poses[path.grip : above - 1 : -1] if above else poses[path.grip :: -1]
         up = self._rows(back, np.full(len(back), opened), down[-1, :-1])
         return down, np.concatenate([opening, up])
+
+    def _back_over(self, now: Moment, path: warp.ToolPath) -> Float[ndarray, "S D"]:
+        over = warp.warp(path, upright(now, self.object_name))[warp.comes_near(path)]
+        here = self._kinematics.T_base_tip(now.q_rad[0])
+        lift_m = max(0.0, float(over.translation_m[2] - here.translation_m[2]))
+        raised = Pose.from_parts(
+            here.parent, here.child, here.rotation, here.translation_m + np.array([0.0, 0.0, lift_m])
+        )
+        way = [
+            *warp.line(here, raised, BACK_M_S / self._rate_hz),
+            *warp.line(raised, over, BACK_M_S / self._rate_hz),
+        ]
+        opened = self.opened(now)
+        still = np.append(now.q_rad[0], now.gripper_open[0])
+        opening = letting_go(still, opened, self._rate_hz)
+        up = self._rows(way, np.full(len(way), opened), now.q_rad[0])
+        return np.concatenate([opening, up])
 
     def _rows(
         self, poses: Sequence[Pose], opening: Float[ndarray, " T"], near_rad: Float[ndarray, " J"]

@@ -111,6 +111,22 @@ def blended(here: Pose, there: Pose, T_base_tip: Pose, share: float) -> Pose:
     return Pose.from_parts("base", T_base_tip.child, one.rotation @ rotation_from_rotvec(share * turn), at)
 
 
+def line(here: Pose, there: Pose, most_m: float) -> list[Pose]:
+    """Poses from `here` (left out) to `there`, no further apart than `most_m`: straight on, turning evenly."""
+    count = max(1, int(np.ceil(here.distance_to(there)[0] / most_m)))
+    turn = rotvec_from_rotation(here.rotation.T @ there.rotation)
+    way_m = there.translation_m - here.translation_m
+    return [
+        Pose.from_parts(
+            here.parent,
+            here.child,
+            here.rotation @ rotation_from_rotvec(share * turn),
+            here.translation_m + share * way_m,
+        )
+        for share in np.linspace(0, 1, count + 1)[1:]
+    ]
+
+
 def joint_path(
     poses: Sequence[Pose], start_rad: Float[ndarray, " J"], kinematics: Kinematics
 ) -> Float[ndarray, "T J"]:
