@@ -73,12 +73,16 @@ def start(config: TrainPolicy, mixture: Sequence[Demonstrations], work: Path | N
     with accelerator.main_process_first():
         episodes = preparation.episodes(mixture)
     learned, kept_out = split(episodes, config.evaluation.held_out_share, config.seed)
-    windows = Windows(learned, interface)
+    windows = Windows(learned, interface, config.imitate_misses)
+    if skipped := sum(map(len, learned)) - len(windows):
+        log.info("%d steps of tries that closed on nothing are left out", skipped)
     draws = Draws(windows, dataset_weights(config, mixture, windows), config.augmentation, config.seed)
     policy = new_policy(config, interface, windows, arms_of(config, mixture))
     if accelerator.is_main_process:
         write_run(config, interface)
-    material = Material(draws, Windows(kept_out or learned, interface), fingerprint(config, episodes))
+    material = Material(
+        draws, Windows(kept_out or learned, interface, config.imitate_misses), fingerprint(config, episodes)
+    )
     return Training(config, policy, material, accelerator)
 
 

@@ -68,6 +68,9 @@ class TrainPolicy(TrainingRun):
     """The columns of the state that the policy reads, as a cell has them (joints, gripper). Empty: all recorded."""
     horizon_steps: PositiveInt = 16
     """H, the steps of one chunk."""
+    imitate_misses: bool = False
+    """Learn from tries that closed the gripper on nothing, too. Otherwise they are left out of episodes that try again:
+    what follows shows how to get back, without teaching to miss."""
     space: ActionSpace = "joint_pos_rad"
     language: bool = True
     """no-language: one task, no instruction is read."""

@@ -12,7 +12,7 @@ from numpy import ndarray
 
 from hardware.errors import BadInput
 from vla.augmentation import Augmentation, augmented
-from vla.keyframes import next_keyframes
+from vla.keyframes import misses, next_keyframes
 from vla.policy import GRIPPER, Batch, Interface, ObservationBatch
 from vla.prepared import PreparedEpisode
 
@@ -24,12 +24,18 @@ Window = tuple[int, int]
 
 
 class Windows:
-    """Every step of every episode starts one window of `horizon_steps`."""
+    """Every step of every episode starts one window of `horizon_steps`, but for those of tries that missed."""
 
-    def __init__(self, episodes: Sequence[PreparedEpisode], interface: Interface) -> None:
+    def __init__(
+        self, episodes: Sequence[PreparedEpisode], interface: Interface, with_misses: bool = False
+    ) -> None:
+        """`with_misses`: those too."""
         self.episodes, self.interface = episodes, interface
+        self.missed = [missed(episode, interface) for episode in episodes]
         self.windows: list[Window] = [
-            (number, step) for number, episode in enumerate(episodes) for step in range(len(episode))
+            (number, int(step))
+            for number, steps in enumerate(self.missed)
+            for step in np.flatnonzero(with_misses | ~steps)
         ]
         self._keyframes = [next_keyframes(episode.actions, interface.action_names) for episode in episodes]
 
@@ -139,6 +145,14 @@ class Draws:
             seen.state, images, seen.instructions, seen.datasets, None, seen.instruction_features
         )
         return Batch(observations, batch.actions, batch.padded, batch.keyframes)
+
+
+def missed(episode: PreparedEpisode, interface: Interface) -> Bool[ndarray, " T"]:
+    """Steps of tries that closed on nothing; none where the gripper is not among state and actions."""
+    if GRIPPER not in interface.state_names or GRIPPER not in interface.action_names:
+        return np.zeros(len(episode), bool)
+    column, commanded = interface.state_names.index(GRIPPER), interface.action_names.index(GRIPPER)
+    return misses(episode.state[:, column], episode.actions[:, commanded])
 
 
 def _stacked(vectors: Sequence[ndarray | None]) -> torch.Tensor | None:

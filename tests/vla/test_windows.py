@@ -7,6 +7,7 @@ import small_policy
 
 from hardware.errors import BadInput
 from vla.augmentation import Augmentation, augmented
+from vla.keyframes import misses
 from vla.policy import Interface
 from vla.prepared import PreparedEpisode
 from vla.windows import Draws, Windows
@@ -105,3 +106,35 @@ def test_no_augmentation_changes_nothing() -> None:
     none = Augmentation(shift_px=0, brightness=0, contrast=0, tint=0)
     rgb = np.random.default_rng(1).integers(0, 255, (3, 32, 32, 3), np.uint8)
     assert np.abs(augmented(rgb, none, np.random.default_rng(0)).astype(int) - rgb).max() <= 1
+
+
+def tried_again(opening: list[float], commanded: list[float]) -> list[bool]:
+    return misses(np.array(opening), np.array(commanded)).tolist()
+
+
+def test_a_try_that_closed_on_nothing_is_marked_until_the_jaws_are_shut():
+    # Open, shut on nothing (measured 0), open again, shut on a thing that keeps the jaws apart (measured 0.2).
+    opening = [0.4, 0.4, 0.2, 0.0, 0.0, 0.3, 0.4, 0.2, 0.2]
+    commanded = [0.4, 0.0, 0.0, 0.0, 0.4, 0.4, 0.0, 0.0, 0.0]
+    assert tried_again(opening, commanded) == [True] * 3 + [False] * 6
+
+
+def test_the_second_miss_is_marked_from_where_the_jaws_opened():
+    opening = [0.4, 0.0, 0.4, 0.0, 0.4, 0.2]
+    commanded = [0.0, 0.4, 0.0, 0.4, 0.0, 0.0]
+    assert tried_again(opening, commanded) == [True, False, True, False, False, False]
+
+
+def test_jaws_that_shut_for_good_or_hold_something_are_no_miss():
+    assert not any(tried_again([0.4, 0.0, 0.0, 0.4, 0.4], [0.0, 0.0, 0.4, 0.4, 0.4]))  # let go, and no other try
+    assert not any(tried_again([0.4, 0.2, 0.4, 0.2], [0.0, 0.4, 0.0, 0.0]))
+
+
+def test_windows_leave_misses_out_unless_they_are_asked_for():
+    one = episode(9)
+    face = interface(state_names=("x", "gripper"), action_names=("x", "gripper"))
+    column, commanded = face.state_names.index("gripper"), face.action_names.index("gripper")
+    one.state[:, column] = [0.4, 0.4, 0.2, 0.0, 0.0, 0.3, 0.4, 0.2, 0.2]
+    one.actions[:, commanded] = [0.4, 0.0, 0.0, 0.0, 0.4, 0.4, 0.0, 0.0, 0.0]
+    assert Windows([one], face).windows == [(0, step) for step in range(3, 9)]
+    assert len(Windows([one], face, with_misses=True)) == 9
