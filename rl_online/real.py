@@ -56,7 +56,7 @@ from rl_online.real_config import (
     Judged,
     WayBack,
 )  # fmt: skip
-from rl_online.real_gate import Gated
+from rl_online.real_gate import Gated, is_settled
 from rl_online.real_learner import settings_of
 from rl_online.real_recreate import Recreated
 from rl_online.real_resets import ResetFigures, resets_of
@@ -70,8 +70,8 @@ log = logging.getLogger(__name__)
 
 MAY_CHANGE = {"minutes", "episodes", "json_file", "output"}
 """Settings with which the same run may go on."""
-HAND_OVER_S = 300.0
-"""At most, after the robot has stopped."""
+HAND_OVER_S = 600.0
+"""At most, after the robot has stopped: a trial of weights in the twin takes seconds to a minute."""
 
 
 class RealFigures(Config):
@@ -229,16 +229,24 @@ def finish_offline(config: GuideReal) -> None:
 
 
 def hand_over(config: GuideReal, sockets: Path, environment: Mapping[str, str], is_interrupted: list[int]) -> None:
-    """The robot stands still; learner and coach go on until every recorded episode is acknowledged."""
+    """The robot stands still; learner and coach go on until every recorded episode is acknowledged, and the gate, where
+    it is due, has tried the newest weights."""
     run, until_s = config.output, time.monotonic() + HAND_OVER_S
-    if is_interrupted or left_to_send(run) == 0:
+    episodes = len(announcement.results(run))
+
+    def is_open() -> bool:
+        return left_to_send(run) > 0 or not is_settled(run, config.gate.every_episodes, episodes)
+
+    if is_interrupted or not is_open():
         return
     sockets.mkdir(parents=True)
     supervisor = Supervisor(beside(config), run / "logs", sockets, environment)
-    log.info("%d episodes are not yet with the learner; the robot has stopped", left_to_send(run))
+    log.info(
+        "the robot has stopped; episodes not yet with the learner: %d; the gate may be asked", left_to_send(run)
+    )
     try:
         supervisor.start(is_interrupted)
-        while left_to_send(run) and not is_interrupted and time.monotonic() < until_s:
+        while is_open() and not is_interrupted and time.monotonic() < until_s:
             supervisor.poll(0.5)
     finally:
         supervisor.stop()

@@ -31,17 +31,17 @@ from rl_online.open_world import open_world
 from rl_online.presets import preset
 from rl_online.real_config import (
     EPISODES,
-    GATES,
     LEARNER,
     PLAN,
     RECREATED,
     SENT,
     SETTINGS,
+    SETTLED,
     STARTS,
     GuideReal,
     PreparedStart,
 )
-from rl_online.real_gate import Gated, WeightGate, acting_head
+from rl_online.real_gate import Settled, WeightGate, acting_head, is_due
 from rl_online.real_recreate import Recreated
 from rl_online.resets import ResetPlan
 from vla.policy_file import load_policy
@@ -130,11 +130,11 @@ class Coach:
     def ask_gate(self) -> None:
         """After every few episodes, about the newest weights."""
         episodes = len(announcement.results(self.run))
-        asked = [line.after_episodes for line in read_models(self.run / GATES, Gated) if line.version >= 0]
-        if episodes - max(asked, default=0) < self.config.gate.every_episodes:
+        if not is_due(self.run, self.config.gate.every_episodes, episodes):
             return
         newer = self.link.weights(self.have)
         if newer is None:
+            artefact.write_model(self.run / SETTLED, Settled(after_episodes=episodes))
             return
         self.have = newer[0]
         said = self.gate.judge(newer[0], newer[1], acting_head(self.run, self.initial), episodes)

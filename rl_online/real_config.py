@@ -18,6 +18,8 @@ SETTINGS, GUIDANCE, PLAN, CELL = "real.json", "guidance.json", "resets.json", "c
 STARTS, AUDIT, GATES, RECREATED, REFUSED, SENT, BACKWARD = (
     f"{name}.jsonl" for name in ("starts", "audit", "gates", "recreated", "preflight", "sent", "backward")
 )
+SETTLED = "settled.json"
+"""Up to which episode the gate has been asked, or there were no new weights to ask about."""
 WANTED = "wanted.json"
 """The start to which the object is being brought back."""
 LEARNER, EPISODES, ACCEPTED, POLICY, PAUSE = "learner", "episodes", "accepted.safetensors", "policy", "pause"

@@ -14,13 +14,14 @@ from pathlib import Path
 import numpy as np
 
 from hardware import artefact
+from hardware import config as configs
 from hardware.bench.tasks.start import TaskStart
 from hardware.config import Config
 from hardware.errors import BadInput
 from rl_online.agent import take_head
 from rl_online.env import ChunkEnv
 from rl_online.lines import add_line, read_models
-from rl_online.real_config import ACCEPTED, GATES, GateChecks
+from rl_online.real_config import ACCEPTED, GATES, SETTLED, GateChecks
 from rl_online.resets import ResetPlan
 from rl_online.rollout import Rollout, run_episodes
 from vla.gate import compare
@@ -43,6 +44,26 @@ class Gated(Config):
     """By part of the starts."""
     accepted: bool
     why: str
+
+
+class Settled(Config):
+    """settled.json: nothing is left to ask of the gate after so many episodes."""
+
+    after_episodes: int
+
+
+def is_due(run: Path, every_episodes: int, episodes: int) -> bool:
+    """After every few episodes the gate is asked about the newest weights."""
+    asked = [line.after_episodes for line in read_models(run / GATES, Gated) if line.version >= 0]
+    return episodes - max(asked, default=0) >= every_episodes
+
+
+def is_settled(run: Path, every_episodes: int, episodes: int) -> bool:
+    """Whether it is not due, or was asked all the same, or there was nothing new to ask about."""
+    file = run / SETTLED
+    if not is_due(run, every_episodes, episodes):
+        return True
+    return file.is_file() and configs.read(Settled, file).after_episodes >= episodes
 
 
 class WeightGate:

@@ -49,8 +49,9 @@ LOOK_S = 0.1
 FRESH_S = 0.35
 """After something was moved, for a picture that shows it (the camera's latency and period)."""
 LONGEST_LOOK_S = 5.0
-HOME_RAD = 0.12
-"""So near to where it was when a person had first reset the cell, in every joint, the arm has come home."""
+HOME = 0.12
+"""So near to where it was when a person had first reset the cell, in every joint (rad) and in its gripper's opening,
+the arm has come home."""
 WAY_BACK = 97
 """Of the seeds: starts to which the robot brings the object are drawn from a stream of their own."""
 
@@ -77,7 +78,7 @@ class GuidedReferee:
         self.guidance = configs.read(Guidance, run / GUIDANCE)
         self._run, self._places, self._views, self._is_closing = run, places, views, is_closing
         self._back, self._has_left_home = back, False
-        self._home_rad: Float[ndarray, " J"] | None = None
+        self._home: Float[ndarray, " D"] | None = None
         self.judge = Judge(load_reward(self.guidance.reward))
         guide = self.guidance.guide
         eye = Pose("base", "cam", np.array(guide.T_base_cam))
@@ -122,7 +123,7 @@ class GuidedReferee:
     def _bring_back(self, episode: int, plan: ResetPlan) -> PreparedStart | None:
         """By the robot; None: there is no way back, nobody knows how the cell stands, or it failed."""
         way = self.guidance.way_back
-        if way is None or self._home_rad is None:
+        if way is None or self._home is None:
             return None
         rng = np.random.default_rng([self.guidance.seed, episode, WAY_BACK])
         number, wanted = plan.draw(rng)
@@ -171,10 +172,8 @@ class GuidedReferee:
         return self._is_there(wanted, seen) or cell_under(seen, cells, self.finder.symmetry_rad) is not None
 
     def _is_home(self) -> bool:
-        q_rad = self._views.q_rad
-        if q_rad is None or self._home_rad is None:
-            return False
-        return float(np.abs(q_rad - self._home_rad).max()) < HOME_RAD
+        now, home = self._views.posture, self._home
+        return now is not None and home is not None and float(np.abs(now - home).max()) < HOME
 
     def _have_placed(self, episode: int, plan: ResetPlan) -> PreparedStart:
         """By a person, or the stand-in for one."""
@@ -184,8 +183,8 @@ class GuidedReferee:
             number, wanted = plan.draw(rng)
             prepared = self._prepare(episode, number, wanted, rng)
             if prepared is not None:
-                if self._home_rad is None:
-                    self._home_rad = self._views.q_rad
+                if self._home is None:
+                    self._home = self._views.posture
                 return prepared.but(took_s=time.monotonic() - began_s)
             attempt += 1
             most = self.guidance.checks.most_looks

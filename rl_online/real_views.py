@@ -29,8 +29,8 @@ class Views:
     """The newest picture of each camera and the arm's posture. Any thread may put, any may take."""
 
     def __init__(self) -> None:
-        self.q_rad: Float[ndarray, " J"] | None = None
-        """Where the arm is, without the gripper; None before the first reading."""
+        self.posture: Float[ndarray, " D"] | None = None
+        """Joint angles (rad), then the gripper's opening where there is one; None before the first reading."""
         self._changed = threading.Condition()
         self._newest: dict[str, CameraImage] = {}
 

@@ -275,7 +275,7 @@ class Demonstrator:
         return Step("rest", None, self._rest_open, q_rad=self.arm.home_rad, wait_s=0.2)
 
     def _home_steps(self, q_rad: Float[ndarray, " J"], opening: float) -> list[Step]:
-        return [Step("release", None, self.arm.approach_open), self._home()]
+        return [Step("release", None, self._rest_open), self._home()]
 
 
 def _moved(grip: Pose, by_m: Float[ndarray, 2], turn_rad: float) -> Pose:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hardware import artefact
 from hardware.bench.arm_models import SO101
 from hardware.bench.demonstrator import Demonstrator
 from hardware.bench.plant import Plant
@@ -13,12 +14,12 @@ from hardware.bench.plant_config import PlantConfig
 from hardware.bench.tasks.start import TaskStart
 from hardware.messages import NANOSECONDS_PER_SECOND
 from rl_online.env import ChunkEnv
-from rl_online.lines import read_models
+from rl_online.lines import add_line, read_models
 from rl_online.open_world import WorldChoice
 from rl_online.preflight import DEEPEST_M, Preflight, open_preflight
 from rl_online.presets import Rewards
-from rl_online.real_config import ACCEPTED, GATES, GateChecks
-from rl_online.real_gate import Gated, WeightGate, fixed_starts
+from rl_online.real_config import ACCEPTED, GATES, SETTLED, GateChecks
+from rl_online.real_gate import Gated, Settled, WeightGate, fixed_starts, is_due, is_settled
 from rl_online.real_recreate import Recreated, grown, recreate
 from rl_online.regions import Fineness, grid
 from rl_online.resets import CellScore, ResetPlan
@@ -106,6 +107,23 @@ def test_weights_that_lose_stay_away_from_the_robot_and_better_ones_go(gated: We
         3,
         5,
     ]  # the first line: what acted before; 'bad' is known by then
+
+
+def test_the_gate_is_due_every_few_episodes_and_settled_when_asked_or_nothing_is_new(tmp_path: Path) -> None:
+    assert not is_due(tmp_path, 4, episodes=3)
+    assert is_settled(tmp_path, 4, episodes=3)
+    assert is_due(tmp_path, 4, episodes=5)
+    assert not is_settled(tmp_path, 4, episodes=5)
+    artefact.write_model(tmp_path / SETTLED, Settled(after_episodes=5))  # the learner had nothing newer
+    assert is_settled(tmp_path, 4, episodes=5)
+    assert not is_settled(tmp_path, 4, episodes=6)
+    said = Gated(version=2, digest="d", after_episodes=6, outcomes={}, accepted=True, why="")
+    add_line(tmp_path / GATES, said.but(version=-1))  # of the weights that act: no question
+    assert is_due(tmp_path, 4, episodes=6)
+    add_line(tmp_path / GATES, said)
+    assert not is_due(tmp_path, 4, episodes=9)
+    assert is_settled(tmp_path, 4, episodes=9)
+    assert is_due(tmp_path, 4, episodes=10)
 
 
 def test_the_gates_starts_are_of_both_kinds_and_always_the_same() -> None:

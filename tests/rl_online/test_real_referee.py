@@ -40,9 +40,8 @@ from rl_online.real_resets import resets_of
 from rl_online.real_views import Over, Views
 from rl_online.regions import Cell
 from rl_online.resets import CellScore, ResetPlan
-from rl_online.reward import RewardManifest, RewardModel, RewardView
+from tests.rl_online.judges import PX, judge
 
-PX = 32
 CELL = Cell(part="ood", region="r", lower_m=(0.2, 0.0), upper_m=(0.24, 0.04), yaw_rad=(0.0, 0.0))
 
 
@@ -76,14 +75,14 @@ class Hand:
         pass
 
 
-HOME, AWAY = np.zeros(5), np.full(5, 0.5)
+HOME, AWAY = np.array([0.0, 0.0, 1.0]), np.array([0.5, 0.5, 0.4])
 
 
 class Robot:
     """Undoes the task: leaves the object where it is wanted, or elsewhere, and comes home or does not."""
 
     def __init__(self, hand: Hand, views: Views) -> None:
-        views.q_rad = HOME
+        views.posture = HOME
         self.asked: list[tuple[int, str, str]] = []
         self.leaves_at: TaskStart | None = None
         self.comes_home = True
@@ -96,11 +95,11 @@ class Robot:
         self.asked.append((episode, by, task))
         assert not is_over()  # nothing has happened yet
         wanted = configs.read(TaskStart, self._hand.run / WANTED)
-        self._views.q_rad = AWAY
+        self._views.posture = AWAY
         self._hand.at = wanted if self.leaves_at is None else self.leaves_at
         assert not is_over()
         if self.comes_home:
-            self._views.q_rad = HOME + 0.05
+            self._views.posture = HOME - 0.05
         self.was_over = is_over()
 
 
@@ -111,16 +110,6 @@ class Seeing(GuidedReferee):
 
     def _look(self) -> TaskStart | None:
         return self.hand.at
-
-
-def judge(folder: Path, bias: float) -> Path:
-    nothing = {"frames": 0, "frame_precision": 0, "frame_recall": 0, "episodes": 0, "true_successes": 0}
-    nothing |= {"false_successes": 0, "missed": 0, "false_share": 0, "false_interval": (0, 1)}
-    view = RewardView(cameras=("cam",), image_px=PX)
-    values = {"task": "t", "view": view, "threshold": 0.5, "consecutive": 2, "wanted_precision": 0.9}
-    values |= {"held_out": nothing, "learned_episodes": 1, "mined_frames": 0, "data": "", "seed": 0}
-    RewardModel(RewardManifest.model_validate(values), np.zeros(view.dims, np.float32), bias).save(folder)
-    return folder
 
 
 def referee(run: Path, hand: Hand, bias: float = -3.0, **changes: object) -> tuple[Seeing, Views]:
@@ -295,7 +284,7 @@ def test_a_person_is_asked_where_the_way_back_fails(tmp_path: Path, x_m: float, 
     [said] = read_models(tmp_path / BACKWARD, BroughtBack)
     assert said.left == "outside"
     robot.leaves_at, robot.comes_home = None, True
-    made._views.q_rad = HOME
+    made._views.posture = HOME
     made.reset(2)
     assert prepared_by(tmp_path)[-1] == "robot"
     assert resets_of(tmp_path).failed_attempts == 1

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 from sensor_msgs.msg import Image, JointState
 
 from hardware.announcement import Stage
@@ -49,7 +50,8 @@ class GuidedNode(ConductorNode):
         self._announce("resetting", episode)
 
     def _joints(self, views: Views, message: JointState) -> None:
-        views.q_rad = joints.reading(message)[0].q_rad
+        reading, opening = joints.reading(message)
+        views.posture = reading.q_rad if opening is None else np.append(reading.q_rad, opening)
 
     def _image(self, views: Views, camera: str, message: Image) -> None:
         views.put(camera, images.from_message(message))
