@@ -18,7 +18,7 @@ PARTS = ("id", "ood")
 COLOURS = {"id": "tab:blue", "ood": "tab:orange"}
 
 
-def draw(file: Path, found: dict[str, Any], paper: Mapping[str, tuple[int, int] | None]) -> None:
+def draw(file: Path, found: dict[str, Any], paper: Mapping[str, tuple[int, int]]) -> None:
     """As many panels as stages were run."""
     panels = {
         "sft": lambda axes: ablation(axes, found["sft"], paper),
@@ -33,7 +33,7 @@ def draw(file: Path, found: dict[str, Any], paper: Mapping[str, tuple[int, int] 
         figure.savefig(staged, dpi=130, format="png")
 
 
-def ablation(axes: Axes, rows: dict[str, Any], paper: Mapping[str, tuple[int, int] | None]) -> None:
+def ablation(axes: Axes, rows: dict[str, Any], paper: Mapping[str, tuple[int, int]]) -> None:
     """Bars with Wilson's intervals beside the paper's."""
     for offset, part in enumerate(PARTS):
         x = np.arange(len(rows)) + 0.4 * offset - 0.2
@@ -41,9 +41,9 @@ def ablation(axes: Axes, rows: dict[str, Any], paper: Mapping[str, tuple[int, in
         rate = np.array([each.successes / each.trials for each in counts])
         axes.bar(x, 100 * rate, 0.38, color=COLOURS[part], label=f"{part}, simulated plant")
         axes.errorbar(x, 100 * rate, 100 * beside(counts), fmt="none", color="black", capsize=3)
-        theirs = [np.nan if each is None else each[offset] for each in (paper[name] for name in rows)]
+        theirs = [np.nan if each is None else each[offset] for each in (paper.get(name) for name in rows)]
         axes.plot(x, theirs, "_", color="black", markersize=22)
-    axes.set_xticks(range(len(rows)), [f"({name.replace('_', ', ')})" for name in rows], fontsize=8)
+    axes.set_xticks(range(len(rows)), [f"({name.replace('_', ', ')})" for name in rows], fontsize=7)
     axes.set_xlabel("twin demonstrations in (ID, OOD)\nblack line: the paper's robots")
     axes.set_ylabel("success [%]")
     axes.set_ylim(0, 105)

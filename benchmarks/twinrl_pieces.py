@@ -52,7 +52,11 @@ class Scale(Config):
     demos: PositiveInt = 30
     batch: PositiveInt = 30
     """Twin demonstrations in one batch."""
-    sft_steps: PositiveInt = 4000
+    sft_steps: PositiveInt = 2500
+    sft_batch: PositiveInt = 128
+    """Of states alone, a large batch costs little: 30 demonstrations and 90 of the twin were learned twice as well."""
+    corrections: PositiveInt = 60
+    """In the twin, of the policy of the most twin demonstrations."""
     trials: PositiveInt = 50
     """Per part of the starts and policy."""
     seeds: tuple[NonNegativeInt, ...] = (0, 1, 2)
@@ -70,9 +74,8 @@ class Scale(Config):
 
 
 QUICK = Scale(
-    demos=8, batch=6, sft_steps=300, trials=4, seeds=(0,), map_rollouts=1, deadlock_chunks=80, twin_chunks=80,
-    inherited=(1, 0), round_chunks=80,
-    rounds=1, round_trials=4, offline_steps=20,
+    demos=8, batch=6, sft_steps=100, corrections=4, trials=4, seeds=(0,), map_rollouts=1,
+    deadlock_chunks=80, twin_chunks=80, inherited=(1, 0), round_chunks=80, rounds=1, round_trials=4, offline_steps=20,
 )  # fmt: skip
 
 
@@ -168,12 +171,15 @@ class Bench:
 
     def policy(self, cell: str, seed: int) -> Path:
         """Supervised fine-tuning on a cell of the ablation."""
-        folder = self.out / f"sft_{cell}_{seed}"
+        return self.trained(f"sft_{cell}_{seed}", self.data(cell), seed)
+
+    def trained(self, name: str, data: Sequence[Path], seed: int) -> Path:
+        folder = self.out / name
         if not (folder / "policy").is_dir():
             steps = self.scale.sft_steps
             sft(
                 TrainPolicy(
-                    data=tuple(self.data(cell)),
+                    data=tuple(data),
                     output=folder,
                     language=False,
                     horizon_steps=10,
@@ -181,11 +187,39 @@ class Bench:
                     seed=seed,
                     threads=1,
                     architecture=SMALL,
-                    optimisation=Optimisation(steps=steps, learning_rate=1e-3),
+                    optimisation=Optimisation(steps=steps, batch=self.scale.sft_batch, learning_rate=2e-3),
                     evaluation=Evaluation(every_steps=steps, patience=0),
                 )
             )
         return folder / "policy"
+
+    def corrections(self, seed: int) -> Path:
+        """Ways on from where the policy of the most twin demonstrations gets stuck in the twin, most of them in cells
+        where it fails there.
+        """
+        folder, policy = self.out / f"corrections_{seed}", self.policy(WIDEST, seed)
+        if not (folder / expand.FIGURES).is_file():
+            self.failure_map(policy, f"{WIDEST}_{seed}", in_twin=True)
+            expand.expand(
+                ExpandDemos(
+                    demos=self.real(),
+                    output=folder,
+                    world=WorldChoice(bundle=self.twin()),
+                    policy=policy,
+                    resets=self.out / f"map_{WIDEST}_{seed}_twin" / mine.PLAN,
+                    count=self.scale.corrections,
+                    cameras=False,
+                    seed=seed,
+                )
+            )
+        return folder / "store"
+
+    def corrected_data(self, seed: int) -> list[Path]:
+        return [*self.data(WIDEST), self.corrections(seed)]
+
+    def corrected(self, seed: int) -> Path:
+        """The same training once more, on its corrections too."""
+        return self.trained(f"sft_corrected_{seed}", self.corrected_data(seed), seed)
 
     def success(self, policy: Path, part: PartName, trials: int, name: str) -> Counts:
         """On the plant, from starts that no training saw; the same starts for every policy."""
@@ -217,14 +251,12 @@ class Bench:
     # ── learning by trying, as a person would start it: two processes ───────────────────────────────────────
 
     def twin_rl(self, seed: int) -> Path:
-        """RL in the twin from the policy of the most twin demonstrations, starts where that policy fails there."""
-        run, policy = self.out / f"run_twin_{seed}", self.policy(WIDEST, seed)
+        """RL in the twin from the corrected policy, starts where that one fails there."""
+        run, policy = self.out / f"run_twin_{seed}", self.corrected(seed)
         if not (run / "policy").is_dir():
-            self.failure_map(policy, f"{WIDEST}_{seed}", in_twin=True)
-            resets = self.out / f"map_{WIDEST}_{seed}_twin" / mine.PLAN
-            self.learn(
-                run, policy, self.data(WIDEST), "twinrl", self.scale.twin_chunks, resets, seed, world=self.twin()
-            )
+            self.failure_map(policy, f"corrected_{seed}", in_twin=True)
+            resets, data = self.out / f"map_corrected_{seed}_twin" / mine.PLAN, self.corrected_data(seed)
+            self.learn(run, policy, data, "twinrl", self.scale.twin_chunks, resets, seed, world=self.twin())
         return run
 
     def tried_in_twin(self, seed: int) -> tuple[int, int]:
