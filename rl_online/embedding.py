@@ -14,6 +14,7 @@ from torch import Tensor
 from hardware.dataset.frame_grid import SOURCES
 from hardware.episode import Source
 from rl_online.presets import Algorithm
+from rl_online.process_reward import of_success
 from rl_online.replay import ReplayShape, Transitions, new_ids
 from rl_online.returns import to_the_end
 from rl_online.rollout import Rollout
@@ -21,6 +22,7 @@ from vla.demonstrations import Demonstration
 from vla.policy import ObservationBatch
 from vla.policy_file import weights
 from vla.tandem_vla import POOLED_SLOTS, TandemVLA, pooled
+from vla.windows import missed
 
 HEADS = ("consistency_head.", "token_head.")
 """What may go on learning without a change of the contexts."""
@@ -105,9 +107,19 @@ def of_rollout(rollout: Rollout, policy: TandemVLA, source: Source, gamma: float
 
 
 def of_demonstration(
-    demonstration: Demonstration, policy: TandemVLA, algorithm: Algorithm, source: Source, key: str, stride: int
+    demonstration: Demonstration,
+    policy: TandemVLA,
+    algorithm: Algorithm,
+    source: Source,
+    key: str,
+    stride: int,
+    progress: Float[ndarray, " T"] | None = None,
 ) -> Transitions:
     """A successful demonstration as rows: chunks that begin every `stride` steps, success on its last step.
+
+    `progress`: how far the task was at each step, where that is paid for.
+
+    Chunks that begin in a try that closed on nothing are told as failures: nobody should imitate them.
 
     `key` names it for ever: the same demonstration gives the same ids, so filling a replay may be cut off and repeated.
     """
@@ -115,6 +127,8 @@ def of_demonstration(
     total = len(demonstration)
     earned = np.full(total, rewards.step, np.float32)
     earned[-1] = rewards.success
+    if progress is not None:
+        earned += of_success(progress, rewards.progress, algorithm.gamma).astype(np.float32)
     returns = to_the_end(earned.tolist(), algorithm.gamma, timed_out=False)
     begins = np.arange(0, total, stride)
     executed = np.minimum(horizon, total - begins)
@@ -136,7 +150,7 @@ def of_demonstration(
         floor=returns[begins].astype(np.float32),
         source=np.full(len(begins), SOURCES.index(source)),
         episode=np.full(len(begins), stable_id(key)),
-        success=np.ones(len(begins), np.int64),
+        success=(~missed(demonstration.state, demonstration.actions, policy.interface)[begins]).astype(np.int64),
     )
 
 

@@ -31,7 +31,7 @@ class Windows:
     ) -> None:
         """`with_misses`: those too."""
         self.episodes, self.interface = episodes, interface
-        self.missed = [missed(episode, interface) for episode in episodes]
+        self.missed = [missed(episode.state, episode.actions, interface) for episode in episodes]
         self.windows: list[Window] = [
             (number, int(step))
             for number, steps in enumerate(self.missed)
@@ -147,12 +147,13 @@ class Draws:
         return Batch(observations, batch.actions, batch.padded, batch.keyframes)
 
 
-def missed(episode: PreparedEpisode, interface: Interface) -> Bool[ndarray, " T"]:
+def missed(
+    state: Float[ndarray, "T S"], actions: Float[ndarray, "T D"], interface: Interface
+) -> Bool[ndarray, " T"]:
     """Steps of tries that closed on nothing; none where the gripper is not among state and actions."""
     if GRIPPER not in interface.state_names or GRIPPER not in interface.action_names:
-        return np.zeros(len(episode), bool)
-    column, commanded = interface.state_names.index(GRIPPER), interface.action_names.index(GRIPPER)
-    return misses(episode.state[:, column], episode.actions[:, commanded])
+        return np.zeros(len(state), bool)
+    return misses(state[:, interface.state_names.index(GRIPPER)], actions[:, interface.action_names.index(GRIPPER)])
 
 
 def _stacked(vectors: Sequence[ndarray | None]) -> torch.Tensor | None:
