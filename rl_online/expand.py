@@ -80,6 +80,9 @@ class ExpandDemos(Config):
     """Times the count, before it gives up; what a policy solved by itself counts a tenth."""
     misses: float = Field(default=0.25, ge=0, le=1)
     """Share of the warped episodes that first grip beside the object; they are shown from there on."""
+    turns: PositiveInt = 1
+    """The object looks the same after this part of a turn about the vertical: 4 for a cube. Warped are then the grips
+    that turn the wrist least, as a person's do."""
     policy: Path | None = None
     """Folder of a policy that acts first. Kept are the ways back from where it got stuck (corrections), in place of
     whole episodes; what it solves by itself is not counted as a try. With generator `warp`."""
@@ -199,7 +202,9 @@ def open_generator(config: ExpandDemos, world: World, paths: Sequence[warp.ToolP
     arm = ARMS[config.world.arm]
     kinematics = Kinematics(kinematic_model(arm), TIP)
     if config.generator == "warp":
-        ways = WarpGenerator(paths, world.sheet.object_name, kinematics, arm, world.rate_hz, config.misses)
+        ways = WarpGenerator(
+            paths, world.sheet.object_name, kinematics, arm, world.rate_hz, config.misses, config.turns
+        )
         return ways if config.policy is None else open_corrections(config.policy, world, ways)
     if config.policy is not None:
         raise BadInput("the way back is that of a demonstration", "leave out --policy or --generator plan")

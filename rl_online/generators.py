@@ -7,6 +7,7 @@ T_obj · T_grasp and T_target · T_grasp. `warp` (generator b): a person's demon
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Generator as Dialogue
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from numpy import ndarray
 
 from hardware.bench.arm_models import ArmModel
 from hardware.kinematics import Kinematics
-from hardware.spatial import Pose
+from hardware.spatial import Pose, rotation_from_rotvec
 from rl_online import warp
 from rl_online.world import Moment, pose_columns, pose_of, pose_values
 
@@ -29,6 +30,9 @@ LETTING_GO_S = 0.3
 PUSHED_M = 0.001
 BACK_M_S = 0.15
 """How fast the tool comes back over the object."""
+TURN_M = 0.2
+"""A radian of the wrist bends as much as this way: a demonstration from afar is better than one that grips otherwise,
+for two grips of what looks the same teach the one between them."""
 BESIDE_M = (0.028, 0.038)
 """How far beside the object a try that misses grips."""
 
@@ -61,7 +65,7 @@ class Generator(Protocol):
 
 
 class WarpGenerator:
-    """The demonstration whose object stood nearest, bent.
+    """The demonstration that needs the least bending, bent.
 
     `misses` of the episodes first grip beside the object, look again and grip it (ours): whoever only saw grips that
     held stands with closed jaws for ever after one that did not. Their demonstrations begin with the jaws closed on
@@ -76,18 +80,24 @@ class WarpGenerator:
         arm: ArmModel,
         rate_hz: float,
         misses: float = 0.0,
+        turns: int = 1,
     ) -> None:
+        """`turns`: an object that looks the same after this part of a turn about the vertical may be gripped so."""
         self.paths, self.object_name = paths, object_name
-        self._usable, self._misses = clean(paths), misses
+        self._usable, self._misses, self._turns = clean(paths), misses, turns
         self._kinematics, self._arm, self._rate_hz = kinematics, arm, rate_hz
 
     def demo_for(self, now: Moment) -> int | None:
         """The least is bent."""
-        at = now.Ts_base_object[0, :2, 3]
         return min(
-            self._usable,
-            key=lambda number: float(np.linalg.norm(self.paths[number].T_base_object.translation_m[:2] - at)),
+            self._usable, key=lambda number: bending_m(self.paths[number], self._aim(now, self.paths[number]))
         )
+
+    def _aim(self, now: Moment, path: warp.ToolPath) -> Pose:
+        """T_base_object as the path should take it: of the turns that look the same, the one that bends it least."""
+        here = upright(now, self.object_name)
+        quarters = (turned(here, turn / self._turns) for turn in range(self._turns))
+        return min(quarters, key=lambda aim: bending_m(path, aim))
 
     def parts(self, now: Moment, rng: np.random.Generator) -> Parts:
         path, begin, near = self.paths[self.demo_for(now) or 0], 0, now.q_rad[0]
@@ -112,7 +122,7 @@ class WarpGenerator:
 
     def _grip_from(self, now: Moment, path: warp.ToolPath, begin: int, near: Float[ndarray, " J"]) -> Parts:
         """The demonstration from step `begin` on, for the object where it stands now."""
-        poses = warp.warp(path, upright(now, self.object_name))[begin:]
+        poses = warp.warp(path, self._aim(now, path))[begin:]
         rows = self._rows(poses, path.gripper_open[begin:], near)
         yield Part(rows)
         if path.release < len(path):
@@ -124,7 +134,7 @@ class WarpGenerator:
         """To a place beside the object and the jaws closed on nothing; they open again, and back to above it."""
         angle_rad, away_m = rng.uniform(-np.pi, np.pi), rng.uniform(*BESIDE_M)
         aside = away_m * np.array([np.cos(angle_rad), np.sin(angle_rad), 0.0])
-        aim = upright(now, self.object_name)
+        aim = self._aim(now, path)
         beside = Pose.from_parts(aim.parent, aim.child, aim.rotation, aim.translation_m + aside)
         closed, above = warp.has_closed(path), warp.comes_near(path)
         poses = warp.warp(path, beside)[: closed + 1]
@@ -136,7 +146,7 @@ class WarpGenerator:
         return down, np.concatenate([opening, up])
 
     def _back_over(self, now: Moment, path: warp.ToolPath) -> Float[ndarray, "S D"]:
-        over = warp.warp(path, upright(now, self.object_name))[warp.comes_near(path)]
+        over = warp.warp(path, self._aim(now, path))[warp.comes_near(path)]
         here = self._kinematics.T_base_tip(now.q_rad[0])
         lift_m = max(0.0, float(over.translation_m[2] - here.translation_m[2]))
         raised = Pose.from_parts(
@@ -158,6 +168,27 @@ class WarpGenerator:
         """Raises `Unreachable`."""
         q_rad = warp.joint_path(poses, near_rad, self._kinematics)
         return warp.paced(q_rad, opening, self._rate_hz, self._arm.velocity_rad_s)
+
+
+def bending_m(path: warp.ToolPath, aim: Pose) -> float:
+    """How much a path is bent: metres, and turns seen from the arm's foot. One who turns about the foot with the object
+    bends nothing: the wrist keeps its angle.
+    """
+    (there_m, was_rad), (here_m, is_rad) = (seen_from_the_foot(pose) for pose in (path.T_base_object, aim))
+    return math.dist(there_m, here_m) + TURN_M * abs(math.remainder(is_rad - was_rad, math.tau))
+
+
+def seen_from_the_foot(T_base_object: Pose) -> tuple[tuple[float, float], float]:
+    """Where on the table, and the angle from the bearing to the object's own."""
+    x_m, y_m = T_base_object.translation_m[:2].tolist()
+    yaw_rad = math.atan2(T_base_object.rotation[1, 0], T_base_object.rotation[0, 0])
+    return (x_m, y_m), yaw_rad - math.atan2(y_m, x_m)
+
+
+def turned(pose: Pose, share: float) -> Pose:
+    """About its own vertical, by a share of a whole turn."""
+    turn = rotation_from_rotvec(np.array([0.0, 0.0, math.tau * share]))
+    return Pose.from_parts(pose.parent, pose.child, pose.rotation @ turn, pose.translation_m)
 
 
 def clean(paths: Sequence[warp.ToolPath]) -> list[int]:

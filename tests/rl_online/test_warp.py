@@ -15,8 +15,9 @@ from hardware.kinematics import Kinematics, kinematic_model
 from hardware.spatial import Pose, rotation_from_rotvec
 from rl_online.demos import RecordDemos, record
 from rl_online.expand import ExpandDemos, expand
-from rl_online.generators import clean
+from rl_online.generators import WarpGenerator, bending_m, clean
 from rl_online.warp import RIGID_M, ToolPath, blended, grips_and_release, paced, tool_path, warp
+from rl_online.world import Moment
 from vla.demonstrations import open_demonstrations
 
 OPENING = np.array([1.0] * 10 + [0.5, 0.0] + [0.0] * 8 + [0.5, 1.0] + [1.0] * 4)
@@ -129,3 +130,29 @@ def test_an_episode_that_misses_first_grips_in_the_end(tmp_path: Path):
         assert 0.02 < np.linalg.norm((grip - missed)[:2]) < 0.06
         assert highest > missed[2] + 0.04
         assert made.grip > 20
+
+
+def ways(*paths: ToolPath, turns: int = 1) -> WarpGenerator:
+    arm = ARMS["so101"]
+    return WarpGenerator(paths, "block", Kinematics(kinematic_model(arm), TIP), arm, 20.0, turns=turns)
+
+
+def at(x_m: float, y_m: float, yaw_rad: float) -> Moment:
+    pose = block(x_m, y_m, yaw_rad).matrix[None]
+    return Moment(np.zeros((1, 5)), np.ones(1), pose, np.zeros(1, bool), np.zeros(1))
+
+
+def test_a_demonstration_from_afar_with_the_same_wrist_is_bent_less_than_a_near_one_without():
+    near, afar = (
+        replace(path(), T_base_object=block(*place)) for place in ((0.2, 0.0, 1.6), (0.0, -0.2, -math.pi / 2))
+    )
+    # A quarter turn about the foot: the object of `afar`, too, lies along the bearing to it.
+    assert ways(near, afar).demo_for(at(0.2, 0.0, 0.0)) == 1
+    assert bending_m(afar, block(0.0, 0.2, math.pi / 2)) == pytest.approx(0.4, abs=1e-3)
+
+
+def test_what_looks_the_same_after_a_quarter_turn_is_gripped_by_the_least_turn():
+    made = replace(path(), T_base_object=block(0.2, 0.0, 0.0))
+    assert ways(made)._aim(at(0.2, 0.0, 1.5), made).matrix == pytest.approx(block(0.2, 0.0, 1.5).matrix)
+    least = ways(made, turns=4)._aim(at(0.2, 0.0, 1.5), made)
+    assert least.matrix == pytest.approx(block(0.2, 0.0, 1.5 - math.pi / 2).matrix, abs=1e-9)
