@@ -144,6 +144,7 @@ def policy_stages(config: WholeDemo) -> Sequence[Stage]:
     demos, wide, sft, rft = str(out / "demos"), str(out / "wide" / "store"), out / "sft", out / "rft"
     expand_words = (
         *("rl", "expand", demos, "-o", str(out / "wide"), "--part", "ood", "--count", str(config.wide)),
+        *("--turns", "4"),
         *("--json", str(out / "expand.json"), *in_twin_of(out), *seed),
     )
     looked_at = ("--cached-variants", "2", "--features", str(out / "features"))
