@@ -14,7 +14,8 @@ vision. Every piece that is finished lies in OUT and is not done again: stop and
             `conrft` and `hil_serl` without a twin
   buffer    twinrl again, with other numbers of the twin's successes and failures in the robot's buffer
   resets    twinrl again, with resets uniform over the regions
-Not here: process rewards, LeRobot's own HIL-SERL learner.
+  process   twinrl again, paid for progress, too, in the twin and on the robot
+  lerobot   LeRobot's own HIL-SERL learner on the same bench (`hil_serl_peer.py`), alone and with scripted corrections
 """
 
 from __future__ import annotations
@@ -46,8 +47,10 @@ PAPER = {"0_0": (40, 0), "30_30": (70, 30), "60_30": (80, 40), "30_60": (70, 70)
 CORRECTED = "corrected"
 """The widest, and corrections in the twin."""
 PARTS: tuple[PartName, ...] = ("id", "ood")
-STAGES = ("sft", "map", "deadlock", "robot", "buffer", "resets")
+STAGES = ("sft", "map", "deadlock", "robot", "buffer", "resets", "process", "lerobot")
 RATE_HZ = 20.0
+HORIZON = 10
+"""Robot steps in a chunk."""
 
 
 class Deadlock(Config):
@@ -124,6 +127,8 @@ class Arm:
     guided: bool = True
     inherited: tuple[int, int] | None = None
     """Successes and failures from the twin in the buffer; None: as the scale has it."""
+    process: float = 0.0
+    """Weight of the process reward, in the twin and on the robot. Success pays 10."""
 
 
 ROBOT = {
@@ -134,7 +139,11 @@ ROBOT = {
 BUFFER = {f"{one}_{other}": Arm("twinrl", inherited=(one, other)) for one, other in ((0, 0), (20, 20), (20, 40))}
 """Beside (20, 0), which `twinrl` has. The paper: 5.0k steps and 90 %; 4.5k, 90 %; 7.0k, 70 %; (20, 0) 3.5k, 100 %."""
 RESETS = {"uniform": Arm("twinrl", guided=False)}
-ARMS: dict[str, dict[str, Arm]] = {"robot": ROBOT, "buffer": BUFFER, "resets": RESETS}
+PROCESS = {"process": Arm("twinrl", process=5.0)}
+"""Beside none, which `twinrl` has."""
+ARMS: dict[str, dict[str, Arm]] = {"robot": ROBOT, "buffer": BUFFER, "resets": RESETS, "process": PROCESS}
+PEERS = {"lerobot": 0.0, "lerobot_helped": 0.5}
+"""Share of the episodes in which the scripted demonstrator may take over."""
 
 
 def robot_stage(bench: Bench, name: str, arm: Arm, seed: int) -> list[Round]:
@@ -143,9 +152,10 @@ def robot_stage(bench: Bench, name: str, arm: Arm, seed: int) -> list[Round]:
     policy = bench.corrected(seed) if arm.twin else bench.policy("0_0", seed)
     data = bench.corrected_data(seed) if arm.twin else bench.data("0_0")
     resets, inherit, first = None, (), policy
+    before = ("taught_process" if arm.process else "taught") if arm.twin else "untaught"
     if arm.twin:
-        taught = bench.twin_rl(seed)
-        wanted, have = arm.inherited or scale.inherited, bench.tried_in_twin(seed)
+        taught = bench.twin_rl(seed, arm.process)
+        wanted, have = arm.inherited or scale.inherited, bench.tried_in_twin(taught)
         successes, failures = (min(each) for each in zip(wanted, have, strict=True))
         words = {"inherit": taught, "inherit-successes": successes, "inherit-failures": failures}
         inherit, first = (
@@ -153,26 +163,28 @@ def robot_stage(bench: Bench, name: str, arm: Arm, seed: int) -> list[Round]:
             taught / "policy",
         )
         if arm.guided:
-            bench.failure_map(first, f"taught_{seed}", in_twin=True)
-            resets = bench.out / f"map_taught_{seed}_twin" / PLAN
+            bench.failure_map(first, f"{before}_{seed}", in_twin=True)
+            resets = bench.out / f"map_{before}_{seed}_twin" / PLAN
     run = bench.out / f"run_{name}_{seed}"
 
     def tried(number: int, policy: Path) -> dict[str, Counts]:
-        key = f"{name}_{seed}_{number}" if number else f"{'taught' if arm.twin else 'untaught'}_{seed}"
+        key = f"{name}_{seed}_{number}" if number else f"{before}_{seed}"
         return {part: bench.success(policy, part, scale.round_trials, key) for part in PARTS}
 
     untried = dict.fromkeys(("robot_steps", "episodes", "successes", "chunks", "critic_updates"), 0)
     done = [Round.model_validate(untried | tried(0, first))]
     for number in range(1, scale.rounds + 1):
 
-        def one(number: int = number, before: Round = done[-1]) -> Round:
+        def one(number: int = number, last: Round = done[-1]) -> Round:
             chunks = number * scale.round_chunks
-            learned, acted = bench.learn(run, policy, data, arm.preset, chunks, resets, seed, inherit=inherit)
+            learned, acted = bench.learn(
+                run, policy, data, arm.preset, chunks, resets, seed, inherit=inherit, process=arm.process
+            )
             after = tried(number, run / "policy")
             return Round(
-                robot_steps=before.robot_steps + int(acted["env_steps"]),
-                episodes=before.episodes + int(acted["episodes"]),
-                successes=before.successes + int(acted["successes"]),
+                robot_steps=last.robot_steps + int(acted["env_steps"]),
+                episodes=last.episodes + int(acted["episodes"]),
+                successes=last.successes + int(acted["successes"]),
                 chunks=int(learned["online"]),
                 critic_updates=int(learned["critic_updates"]),
                 id=after["id"],
@@ -181,6 +193,18 @@ def robot_stage(bench: Bench, name: str, arm: Arm, seed: int) -> list[Round]:
 
         done.append(bench.once(f"round_{name}_{seed}_{number}", Round, one))
     return done
+
+
+def lerobot_stage(bench: Bench, name: str, takeover: float, seed: int) -> list[Round]:
+    """LeRobot's own learner. As many robot steps in a round as the others' chunks have at most."""
+    from benchmarks.hil_serl_peer import Course, Practice, practise
+
+    scale = bench.scale
+    practice = Practice(
+        demos=bench.real(), round_steps=HORIZON * scale.round_chunks, rounds=scale.rounds, trials=scale.round_trials,
+        takeover=takeover, seed=seed,
+    )  # fmt: skip
+    return list(bench.once(f"{name}_{seed}", Course, lambda: practise(practice)).rounds)
 
 
 def robot_summary(rounds: list[Round]) -> dict[str, Any]:
@@ -220,6 +244,12 @@ def stages(bench: Bench, chosen: list[str]) -> dict[str, Any]:
             for seed in bench.scale.seeds:
                 rounds = robot_stage(bench, name, arm, seed)
                 found.setdefault(stage, {})[f"{name}/{seed}"] = robot_summary(rounds)
+    if "lerobot" in chosen:
+        found["lerobot"] = {
+            f"{name}/{seed}": robot_summary(lerobot_stage(bench, name, takeover, seed))
+            for name, takeover in PEERS.items()
+            for seed in bench.scale.seeds
+        }
     return found
 
 
@@ -242,7 +272,7 @@ def show(found: dict[str, Any], console: Console) -> None:
             f"deadlock: {row['successes']} successes in {row['episodes']} OOD episodes, {row['robot_steps']} steps; "
             f"OOD after: {after}"
         )
-    for stage in ("robot", "buffer", "resets"):
+    for stage in (*ARMS, "lerobot"):
         for name, row in found.get(stage, {}).items():
             last = row["rounds"][-1]
             parts = ", ".join(f"{part} {Counts.model_validate(last[part]).words}" for part in PARTS)

@@ -155,6 +155,7 @@ class Bench:
                     output=folder,
                     world=WorldChoice(bundle=self.twin()),
                     part=part,
+                    turns=4,
                     count=self.scale.batch,
                     cameras=False,
                     seed=batch,
@@ -205,6 +206,7 @@ class Bench:
                     demos=self.real(),
                     output=folder,
                     world=WorldChoice(bundle=self.twin()),
+                    turns=4,
                     policy=policy,
                     resets=self.out / f"map_{WIDEST}_{seed}_twin" / mine.PLAN,
                     count=self.scale.corrections,
@@ -250,18 +252,19 @@ class Bench:
 
     # ── learning by trying, as a person would start it: two processes ───────────────────────────────────────
 
-    def twin_rl(self, seed: int) -> Path:
-        """RL in the twin from the corrected policy, starts where that one fails there."""
-        run, policy = self.out / f"run_twin_{seed}", self.corrected(seed)
+    def twin_rl(self, seed: int, process: float = 0.0) -> Path:
+        """RL in the twin from the corrected policy, starts where that one fails there. `process`: as in `learn`."""
+        run, policy = self.out / f"run_twin_{'process_' if process else ''}{seed}", self.corrected(seed)
         if not (run / "policy").is_dir():
             self.failure_map(policy, f"corrected_{seed}", in_twin=True)
             resets, data = self.out / f"map_corrected_{seed}_twin" / mine.PLAN, self.corrected_data(seed)
-            self.learn(run, policy, data, "twinrl", self.scale.twin_chunks, resets, seed, world=self.twin())
+            chunks, world = self.scale.twin_chunks, self.twin()
+            self.learn(run, policy, data, "twinrl", chunks, resets, seed, world=world, process=process)
         return run
 
-    def tried_in_twin(self, seed: int) -> tuple[int, int]:
-        """Successes and failures that `twin_rl` had."""
-        acted = json.loads((self.out / f"run_twin_{seed}_act.json").read_text())
+    def tried_in_twin(self, run: Path) -> tuple[int, int]:
+        """Successes and failures that a run of `twin_rl` had."""
+        acted = json.loads((self.out / f"{run.name}_act.json").read_text())
         return acted["successes"], acted["episodes"] - acted["successes"]
 
     def learn(
@@ -275,10 +278,12 @@ class Bench:
         seed: int,
         world: Path | None = None,
         inherit: Sequence[str] = (),
+        process: float = 0.0,
     ) -> tuple[dict[str, float], dict[str, float]]:
         """The learner until it has so many chunks in all, with one actor in the plant or in the twin `world`.
 
-        What both say of it. `inherit`: words for the learner; its offline stage was then done elsewhere.
+        What both say of it. `inherit`: words for the learner; its offline stage was then done elsewhere. `process`:
+        weight of the process reward.
         """
         self.out.mkdir(parents=True, exist_ok=True)
         learned, acted = self.out / f"{run.name}_learn.json", self.out / f"{run.name}_act.json"
@@ -288,6 +293,7 @@ class Bench:
             "learn", str(policy), "-o", str(run), "--demos", *real, *(["--twin-demos", *twin] if twin else []),
             "--preset", preset, "--offline-steps", str(offline), "--transitions", str(chunks), *inherit,
             "--seed", str(seed), "--json", str(learned), "--demo-stride", "4",
+            *(["--process.weight", str(process)] if process else []),
         )  # fmt: skip
         guide = ["--resets", str(resets)] if resets is not None else []
         place = ["--world.bundle", str(world)] if world is not None else []

@@ -180,7 +180,7 @@ def act(config: ActOnline) -> int:
     torch.set_num_threads(config.threads)
     settings = configs.read(RunSettings, config.run / FOR_ACTORS)
     policy = load_policy(settings.policy)
-    algorithm = preset(settings.preset)
+    algorithm = settings.process.laid_on(preset(settings.preset))
     world = open_world(config.world, config.envs)
     env = ChunkEnv(world, policy.interface, algorithm.rewards, algorithm.gamma)
     actor = Actor(config, policy, env, "policy")

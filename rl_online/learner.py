@@ -29,6 +29,7 @@ from rl_online import embedding
 from rl_online.agent import Agent, Stage
 from rl_online.link import FOR_ACTORS, LearnerServer, RunSettings
 from rl_online.presets import Algorithm, PresetName, preset
+from rl_online.process_reward import ProcessReward, ProgressJudge
 from rl_online.replay import Mixture, Replay, Transitions, episodes_of, joined, read_all
 from vla.demonstrations import (
     Demonstrations,
@@ -65,6 +66,8 @@ class LearnOnline(Config):
     """The newest of them. 20 successes and no failure is the best of TwinRL's ablation."""
     inherit_failures: NonNegativeInt = 0
     preset: PresetName = "twinrl"
+    process: ProcessReward = ProcessReward()
+    """Pay for progress, too; the actors take it from the run."""
     offline_steps: int = Field(default=-1, ge=-1)
     """Critic updates before anything is tried; −1: as the preset has it."""
     transitions: NonNegativeInt = 2000
@@ -85,7 +88,7 @@ class LearnOnline(Config):
 
     @property
     def algorithm(self) -> Algorithm:
-        chosen = preset(self.preset)
+        chosen = self.process.laid_on(preset(self.preset))
         return chosen if self.offline_steps < 0 else chosen.but(offline_steps=self.offline_steps)
 
 
@@ -139,6 +142,8 @@ class Given:
     folder: Path
     source: Source
     shown: Demonstrations
+    whole: Demonstrations
+    """With all columns that were recorded."""
 
 
 def opened(config: LearnOnline, policy: TandemVLA) -> list[Given]:
@@ -147,7 +152,8 @@ def opened(config: LearnOnline, policy: TandemVLA) -> list[Given]:
     twins: list[tuple[Path, Source]] = [(folder, "twin") for folder in config.twin_demos]
     found, interface = [], policy.interface
     for folder, source in scripted + twins:
-        shown = with_state(open_demonstrations(folder, folder.name), interface.state_names)
+        whole = open_demonstrations(folder, folder.name)
+        shown = with_state(whole, interface.state_names)
         layout = shown.layout
         require_usable(shown, interface.horizon_steps, interface.language)
         cameras_of([shown], interface.cameras)
@@ -157,7 +163,7 @@ def opened(config: LearnOnline, policy: TandemVLA) -> list[Given]:
                 f"{', '.join(interface.action_names)} at {interface.rate_hz:g} Hz",
                 "give demonstrations of the arm and rate that the policy was trained for",
             )
-        found.append(Given(folder, source, shown))
+        found.append(Given(folder, source, shown, whole))
     return found
 
 
@@ -227,14 +233,19 @@ class Learner:
     def fill_demos(self, given: Sequence[Given]) -> None:
         """Demonstrations into their replay; what is there already is not added again."""
         agent, algorithm, stride = self.agent, self.config.algorithm, self.config.demo_stride
+        judge = ProgressJudge(self.config.process) if algorithm.rewards.progress else None
         for one in given:
             for number in range(len(one.shown)):
                 shown = one.shown[number]
                 key = f"{embedding.fingerprint(shown)}/{agent.shape.embedding}"
                 if self.mixture.demos.has(embedding.stable_id(f"{key}/0")):  # added whole or not at all
                     continue
+                columns, states = one.whole.layout.state_names, one.whole[number].state
+                progress_of_it = None if judge is None else judge.progress(columns, states)
                 self.mixture.demos.add(
-                    embedding.of_demonstration(shown, agent.policy, algorithm, one.source, key, stride)
+                    embedding.of_demonstration(
+                        shown, agent.policy, algorithm, one.source, key, stride, progress_of_it
+                    )
                 )
         log.info("%d demonstrated chunks", len(self.mixture.demos))
 
@@ -332,10 +343,13 @@ def _begin(config: LearnOnline) -> None:
     config.output.mkdir(parents=True, exist_ok=True)
     file = config.output / SETTINGS
     free = {"output", "json_file", "port", "threads", "transitions"}
+    if config.process.weight == 0:
+        free |= {"process"}  # a run from before there were any goes on
     settings = config.model_dump_json(indent=2, exclude=free) + "\n"
     if file.is_file() and file.read_text(encoding="utf-8") != settings:
         raise BadInput(f"{config.output} is a run of other settings", "name a new --output")
     artefact.write_text(file, settings)
     artefact.write_model(
-        config.output / FOR_ACTORS, RunSettings(policy=config.policy.absolute(), preset=config.preset)
+        config.output / FOR_ACTORS,
+        RunSettings(policy=config.policy.absolute(), preset=config.preset, process=config.process),
     )

@@ -28,6 +28,7 @@ from hardware import config as configs
 from hardware.config import Config
 from hardware.errors import BadInput, TandemError
 from rl_online.presets import PresetName
+from rl_online.process_reward import ProcessReward
 from rl_online.replay import Transitions
 from vla import wire
 
@@ -52,6 +53,7 @@ class RunSettings(Config):
     policy: Path
     """The policy that the run started from; only its head changes."""
     preset: PresetName
+    process: ProcessReward = ProcessReward()
 
 
 class LearnerLost(TandemError):
