@@ -1,9 +1,13 @@
-"""How fast the loop's parts are: transitions per second of N environments, split into physics, policy and learner; the
-replay's appends and draws; and the yield of warped demonstrations.
+"""How fast the loop's parts are: transitions per second of N environments, split into physics, render, policy and
+learner, for a policy that is told poses and for one that sees; and the replay's appends and draws.
 
-    .venv/bin/python benchmarks/rl_core.py [--quick] [--json FILE] [--bundle TWIN]
+    .venv/bin/python benchmarks/rl_core.py [--quick] [--threads N] [--json FILE] [--bundle TWIN]
 
-Without a bundle the environments are the bench's plant. A transition is one chunk of ten control steps (0.5 s).
+Without a bundle the environments are the bench's plant. A transition is one chunk of ten control steps (0.5 s),
+decided on after one look: the state, and with pictures both cameras. The learner is a process of its own: what it takes
+for a transition is said beside what the actor does, and the slower of both is the pace of the loop. Times are the
+processor's, so that a busy machine does not spoil them: with one thread and a core to itself a second of it is a
+second. The replay's are the clock's, for they wait for the disk.
 """
 
 from __future__ import annotations
@@ -38,12 +42,12 @@ from vla.tandem_vla import TandemConfig, TandemVLA
 HORIZON, RATE_HZ = 10, 20.0
 
 
-def policy(joints: tuple[str, ...], object_name: str, architecture: Architecture | None = None) -> TandemVLA:
-    """Untrained, of the default size, told poses: what costs time is the same as when it is trained."""
+def policy(joints: tuple[str, ...], object_name: str, cameras: tuple[str, ...] = ()) -> TandemVLA:
+    """Untrained, of the default size; told poses unless it sees. What costs time is the same as when it is trained."""
     names = (*joints, GRIPPER)
     interface = Interface(
-        cameras=(),
-        state_names=(*names, *pose_columns(object_name)),
+        cameras=cameras,
+        state_names=names if cameras else (*names, *pose_columns(object_name)),
         action_names=names,
         rate_hz=RATE_HZ,
         horizon_steps=HORIZON,
@@ -54,42 +58,46 @@ def policy(joints: tuple[str, ...], object_name: str, architecture: Architecture
         return Quantiles(low=(-1.0,) * dims, high=(1.0,) * dims)
 
     quantiles = DatasetQuantiles(state=unit(len(interface.state_names)), action=unit(len(names)))
-    config = TandemConfig(
-        interface=interface, normalisation={"arm": quantiles}, architecture=architecture or Architecture()
-    )
+    config = TandemConfig(interface=interface, normalisation={"arm": quantiles}, architecture=Architecture())
     chunks = np.random.default_rng(0).uniform(-1, 1, (64, HORIZON, len(names))).astype(np.float32)
     return TandemVLA(config, fast_tokens.fit(chunks, vocabulary=128), 0).eval()
 
 
-def environments(counts: list[int], chunks: int, bundle: Path | None) -> list[dict[str, float]]:
-    """Transitions/s of N environments, and what one takes in physics and in the policy."""
+def environments(counts: list[int], chunks: int, bundle: Path | None, sees: bool) -> list[dict[str, float]]:
+    """Transitions a processor second of N environments, and what one takes: physics, render, policy."""
     rows = []
     for count in counts:
         world = open_world(WorldChoice(bundle=bundle), count)
-        acting = policy(world.joint_names, world.sheet.object_name)
+        acting = policy(world.joint_names, world.sheet.object_name, world.camera_names if sees else ())
         env = ChunkEnv(world, acting.interface, Rewards(), 0.98)
         rng = np.random.default_rng(0)
         env.reset([world.sheet.parts[0][1].draw(rng) for _ in range(count)])
-        physics_s = policy_s = 0.0
+        physics_s = render_s = policy_s = 0.0
         for number in range(chunks + 1):
-            began = time.perf_counter()
-            actions = acting.act(env.observe(), number)
-            decided = time.perf_counter()
+            began = time.process_time()
+            seen = env.observe()
+            looked = time.process_time()
+            actions = acting.act(seen, number)
+            decided = time.process_time()
             env.run(actions)
             if number:  # the first warms up
-                policy_s += decided - began
-                physics_s += time.perf_counter() - decided
+                render_s += looked - began
+                policy_s += decided - looked
+                physics_s += time.process_time() - decided
         done = count * chunks
         rows.append(
             {
                 "envs": count,
-                "transitions_per_s": done / (physics_s + policy_s),
+                "pictures": len(acting.interface.cameras),
+                "transitions_per_s": done / (physics_s + render_s + policy_s),
                 "physics_ms": 1e3 * physics_s / done,
+                "render_ms": 1e3 * render_s / done,
                 "policy_ms": 1e3 * policy_s / done,
             }
         )
         env.close()
-        print(f"{count} environments: {rows[-1]['transitions_per_s']:.1f} transitions/s", flush=True)
+        rate, kind = rows[-1]["transitions_per_s"], "seeing" if sees else "told poses"
+        print(f"{count} environments, {kind}: {rate:.1f} transitions per CPU-second", flush=True)
     return rows
 
 
@@ -116,17 +124,18 @@ def made_up(agent: Agent, count: int) -> Transitions:
     )
 
 
-def learner(updates: int) -> dict[str, float]:
-    """Milliseconds of one update (batch 64), offline with the Cal-QL term and online."""
-    agent = Agent(policy(("a", "b", "c", "d", "e"), "block"), PRESETS["twinrl"])
+def learner(updates: int, cameras: tuple[str, ...] = ()) -> dict[str, float]:
+    """Milliseconds of one update (batch 64), offline with the Cal-QL term and online; and of a transition's share."""
+    algorithm = PRESETS["twinrl"]
+    agent = Agent(policy(("a", "b", "c", "d", "e"), "block", cameras), algorithm)
     batch, found = made_up(agent, 64), {}
     for stage in ("offline", "online"):
         agent.update(batch, stage)
-        began = time.perf_counter()
+        began = time.process_time()
         for _ in range(updates):
             agent.update(batch, stage)
-        found[f"{stage}_ms"] = 1e3 * (time.perf_counter() - began) / updates
-    return found
+        found[f"{stage}_ms"] = 1e3 * (time.process_time() - began) / updates
+    return found | {"transition_ms": algorithm.updates_per_transition * found["online_ms"]}
 
 
 def replay(appends: int, draws: int) -> dict[str, float]:
@@ -152,29 +161,36 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer repetitions")
     parser.add_argument("--json", type=Path, help="write the figures there")
+    parser.add_argument("--threads", type=int, default=1, help="of the policy and the learner")
     parser.add_argument("--bundle", type=Path, help="a twin bundle with contact, in place of the bench's plant")
     flags = parser.parse_args()
-    torch.set_num_threads(2)
-    counts, chunks = ([1, 2], 3) if flags.quick else ([1, 2, 4, 8, 16], 20)
+    torch.set_num_threads(flags.threads)
+    counts, chunks, updates = ([1, 2], 2, 2) if flags.quick else ([1, 2, 4, 8, 16], 6, 10)
+    before = machine.describe()
+    rows = [row for sees in (False, True) for row in environments(counts, chunks, flags.bundle, sees)]
+    learning = {"told poses": learner(updates), "seeing": learner(updates, ("cam_front", "cam_wrist"))}
+    for row in rows:
+        row["learner_ms"] = learning["seeing" if row["pictures"] else "told poses"]["transition_ms"]
     found = {
-        "machine": machine.describe(),
-        "environments": environments(counts, chunks, flags.bundle),
-        "learner": learner(2 if flags.quick else 50),
+        "machine": before | {"threads": flags.threads, "load_1min_after": machine.describe()["load_1min"]},
+        "environments": rows,
+        "learner": learning,
         "replay": replay(5 if flags.quick else 200, 20 if flags.quick else 500),
     }
     console = Console()
     console.print(machine.line())
-    table = Table("envs", "transitions/s", "physics ms", "policy ms", title="one transition = 10 control steps")
+    heads = ("physics ms", "render ms", "policy ms", "learner ms")
+    table = Table("envs", "pictures", "per CPU-s", *heads, title="one transition = 10 control steps")
     for row in found["environments"]:
         table.add_row(
             f"{row['envs']:.0f}",
+            f"{row['pictures']:.0f}",
             f"{row['transitions_per_s']:.1f}",
-            f"{row['physics_ms']:.1f}",
-            f"{row['policy_ms']:.2f}",
+            *(f"{row[head.replace(' ', '_')]:.1f}" for head in heads),
         )
     console.print(table)
     for name in ("learner", "replay"):
-        console.print(name, {key: round(value, 2) for key, value in found[name].items()})
+        console.print(name, json.loads(json.dumps(found[name]), parse_float=lambda text: round(float(text), 2)))
     if flags.json:
         flags.json.write_text(json.dumps(found, indent=2) + "\n")
 
