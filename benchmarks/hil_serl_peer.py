@@ -79,9 +79,9 @@ class Course(Config):
     demos_shown: int
     demos_kept: int
     """Those that succeed through the environment's actions."""
-    robot_steps_per_s: float
-    """Learning included, trials not."""
-    update_ms: float
+    robot_steps_per_cpu_s: float
+    """Learning included, trials not; per second of one processor, so that a busy machine does not spoil it."""
+    update_cpu_ms: float
     """Of one training step: two of the critics, one of the actor."""
     critic_loss: float
     temperature: float
@@ -135,9 +135,9 @@ class Peer:
             self._put(self.offline, new)
         if len(self.online) < WARM_UP:
             return
-        began = time.perf_counter()
+        began = time.process_time()
         self.losses = self.trainer.training_step().to_log_dict()
-        self.update_s += time.perf_counter() - began
+        self.update_s += time.process_time() - began
 
     @torch.no_grad()
     def values(self, steps: list[Transition]) -> np.ndarray:
@@ -262,10 +262,10 @@ def practise(practice: Practice) -> Course:
     episodes = Episodes(env, peer, practice)
     rounds = [episodes.so_far(0, tried(peer, practice.trials))]
     for number in range(1, practice.rounds + 1):
-        began = time.perf_counter()
+        began = time.process_time()
         while env.world_steps - began_steps < number * practice.round_steps:
             episodes.step()
-        seconds += time.perf_counter() - began
+        seconds += time.process_time() - began
         rounds.append(episodes.so_far(env.world_steps - began_steps, tried(peer, practice.trials)))
         print(f"{rounds[-1].robot_steps} steps: ID {rounds[-1].id.words}, OOD {rounds[-1].ood.words}", flush=True)
     env.close()
@@ -274,8 +274,8 @@ def practise(practice: Practice) -> Course:
         rounds=tuple(rounds),
         demos_shown=len(steered),
         demos_kept=sum(bool(episode) for episode in steered),
-        robot_steps_per_s=(env.world_steps - began_steps) / seconds,
-        update_ms=1e3 * peer.update_s / updates,
+        robot_steps_per_cpu_s=(env.world_steps - began_steps) / seconds,
+        update_cpu_ms=1e3 * peer.update_s / updates,
         critic_loss=peer.losses.get("loss_critic", math.nan),
         temperature=peer.losses.get("temperature", math.nan),
         value_r=(before, correlation(peer.values(known), earned)),
@@ -355,7 +355,8 @@ def course_lines(course: Course) -> Iterator[str]:
             f"{each.robot_steps} steps, {each.episodes} episodes ({each.successes} successes, {each.corrected} actions "
             f"of the script): ID {each.id.words}, OOD {each.ood.words}"
         )
-    yield f"{course.robot_steps_per_s:.0f} robot steps/s while learning, {course.update_ms:.1f} ms a training step"
+    pace, update = course.robot_steps_per_cpu_s, course.update_cpu_ms
+    yield f"{pace:.0f} robot steps per CPU-second while learning, {update:.0f} ms a training step"
     yield "critic against the demonstrations' returns: r {:.2f} before, {:.2f} after".format(*course.value_r)
 
 
