@@ -241,7 +241,7 @@ def collect(config: ExpandDemos, world: World, starts: Starts, generator: Genera
 
 def spent(done: Sequence[Try]) -> float:
     """Tries, of those that `most_tries` limits."""
-    return sum(SOLVED_COUNTS if one.result == "solved" else 1.0 for one in done)
+    return sum((SOLVED_COUNTS if one.result == "solved" else 1.0 for one in done), 0.0)
 
 
 def regions_of(config: ExpandDemos, of_task: Sequence[tuple[PartName, Region]]) -> list[tuple[PartName, Region]]:

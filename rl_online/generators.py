@@ -114,7 +114,7 @@ class WarpGenerator:
         return float(path.gripper_open[path.grip])
 
     def again(self, now: Moment) -> Parts:
-        """From wherever the arm is, holding nothing: jaws open, up, over the object, and on as demonstrated."""
+        """From wherever the arm is, holding nothing: up, over the object, jaws open, and on as demonstrated."""
         path = self.paths[self.demo_for(now) or 0]
         begin, back = warp.comes_near(path), self._back_over(now, path)
         now = yield Part(back)
@@ -131,7 +131,11 @@ class WarpGenerator:
     def _missed(
         self, path: warp.ToolPath, now: Moment, rng: np.random.Generator
     ) -> tuple[Float[ndarray, "S D"], Float[ndarray, "S2 D"]]:
-        """To a place beside the object and the jaws closed on nothing; they open again, and back to above it."""
+        """To a place beside the object and the jaws closed on nothing; back to above it, and open again.
+
+        In this order: open jaws beside an object mean that it is to be gripped, and one who cannot remember would not
+        know which.
+        """
         angle_rad, away_m = rng.uniform(-np.pi, np.pi), rng.uniform(*BESIDE_M)
         aside = away_m * np.array([np.cos(angle_rad), np.sin(angle_rad), 0.0])
         aim = self._aim(now, path)
@@ -139,11 +143,9 @@ class WarpGenerator:
         closed, above = warp.has_closed(path), warp.comes_near(path)
         poses = warp.warp(path, beside)[: closed + 1]
         down = self._rows(poses, path.gripper_open[: closed + 1], now.q_rad[0])
-        opened = float(path.gripper_open[path.grip])
-        opening = letting_go(down[-1], opened, self._rate_hz)
         back = poses[path.grip : above - 1 : -1] if above else poses[path.grip :: -1]
-        up = self._rows(back, np.full(len(back), opened), down[-1, :-1])
-        return down, np.concatenate([opening, up])
+        up = self._rows(back, np.full(len(back), down[-1, -1]), down[-1, :-1])
+        return down, np.concatenate([up, letting_go(up[-1], float(path.gripper_open[path.grip]), self._rate_hz)])
 
     def _back_over(self, now: Moment, path: warp.ToolPath) -> Float[ndarray, "S D"]:
         over = warp.warp(path, self._aim(now, path))[warp.comes_near(path)]
@@ -156,11 +158,8 @@ class WarpGenerator:
             *warp.line(here, raised, BACK_M_S / self._rate_hz),
             *warp.line(raised, over, BACK_M_S / self._rate_hz),
         ]
-        opened = self.opened(now)
-        still = np.append(now.q_rad[0], now.gripper_open[0])
-        opening = letting_go(still, opened, self._rate_hz)
-        up = self._rows(way, np.full(len(way), opened), now.q_rad[0])
-        return np.concatenate([opening, up])
+        up = self._rows(way, np.full(len(way), now.gripper_open[0]), now.q_rad[0])
+        return np.concatenate([up, letting_go(up[-1], self.opened(now), self._rate_hz)])
 
     def _rows(
         self, poses: Sequence[Pose], opening: Float[ndarray, " T"], near_rad: Float[ndarray, " J"]
