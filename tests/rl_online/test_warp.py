@@ -127,7 +127,7 @@ def test_an_episode_that_misses_first_grips_in_the_end(tmp_path: Path):
         made = tool_path(demonstration.actions, block(0.0, 0.0), kinematics)
         missed, grip = (made.Ts_base_tip[step].translation_m for step in (0, made.grip))
         highest = max(each.translation_m[2] for each in made.Ts_base_tip[: made.grip])
-        assert 0.02 < np.linalg.norm((grip - missed)[:2]) < 0.06
+        assert 0.01 < np.linalg.norm((grip - missed)[:2]) < 0.06  # closing jaws may push the block their way
         assert highest > missed[2] + 0.04
         assert made.grip > 20
 
