@@ -83,9 +83,9 @@ class Course(Config):
     """Learning included, trials not; per second of one processor, so that a busy machine does not spoil it."""
     update_cpu_ms: float
     """Of one training step: two of the critics, one of the actor."""
-    critic_loss: float
-    temperature: float
-    """Both at the end."""
+    critic_loss: float | None
+    temperature: float | None
+    """Both at the end; None: too few steps to learn from."""
     value_r: tuple[float, float]
     """Correlation of the critic with what the demonstrations really earned, before and after: whether it learns."""
 
@@ -276,8 +276,8 @@ def practise(practice: Practice) -> Course:
         demos_kept=sum(bool(episode) for episode in steered),
         robot_steps_per_cpu_s=(env.world_steps - began_steps) / seconds,
         update_cpu_ms=1e3 * peer.update_s / updates,
-        critic_loss=peer.losses.get("loss_critic", math.nan),
-        temperature=peer.losses.get("temperature", math.nan),
+        critic_loss=peer.losses.get("loss_critic"),
+        temperature=peer.losses.get("temperature"),
         value_r=(before, correlation(peer.values(known), earned)),
     )
 

@@ -199,12 +199,20 @@ def lerobot_stage(bench: Bench, name: str, takeover: float, seed: int) -> list[R
     """LeRobot's own learner. As many robot steps in a round as the others' chunks have at most."""
     from benchmarks.hil_serl_peer import Course, Practice, practise
 
-    scale = bench.scale
-    practice = Practice(
-        demos=bench.real(), round_steps=HORIZON * scale.round_chunks, rounds=scale.rounds, trials=scale.round_trials,
-        takeover=takeover, seed=seed,
-    )  # fmt: skip
-    return list(bench.once(f"{name}_{seed}", Course, lambda: practise(practice)).rounds)
+    def run() -> Course:
+        scale = bench.scale
+        return practise(
+            Practice(
+                demos=bench.real(),
+                round_steps=HORIZON * scale.round_chunks,
+                rounds=scale.rounds,
+                trials=scale.round_trials,
+                takeover=takeover,
+                seed=seed,
+            )
+        )
+
+    return list(bench.once(f"{name}_{seed}", Course, run).rounds)
 
 
 def robot_summary(rounds: list[Round]) -> dict[str, Any]:
