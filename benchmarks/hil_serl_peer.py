@@ -3,7 +3,7 @@
     .venv/bin/python benchmarks/hil_serl_peer.py OUT [--quick] [--takeover SHARE] [--json FILE]
 
 LeRobot 0.6's classes do the learning, unchanged: its Gaussian actor with a discrete gripper, SAC with its losses,
-replay buffers, half-and-half mixer and trainer; the settings are those of its published training example. Ours is the
+replay buffers, half-and-half mixer and trainer; the settings are those of training files that people share. Ours is the
 robot: a gymnasium environment (`peers/bench_gym.py`), told the block's pose. In place of LeRobot's two processes and
 gRPC, one training step follows each step of the robot, so that a run is the same again. Demonstrations are those of the
 scripted demonstrator, steered through the environment's own actions; it takes over in a share of the episodes.

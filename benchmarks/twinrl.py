@@ -24,6 +24,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,10 +64,10 @@ class Deadlock(Config):
     ood_after: Counts
 
 
-def sft_stage(bench: Bench) -> dict[str, Any]:
+def sft_stage(bench: Bench, cells: Sequence[str]) -> dict[str, Any]:
     """Per cell of the ablation, seeds added together."""
     rows = {}
-    for cell in (*CELLS, CORRECTED):
+    for cell in cells:
         counts = {part: Counts(successes=0, trials=0) for part in PARTS}
         seeds = {}
         for seed in bench.scale.seeds:
@@ -239,10 +240,10 @@ def summary(counts: Counts) -> dict[str, Any]:
     return counts.model_dump() | {"rate": counts.successes / counts.trials, "words": counts.words}
 
 
-def stages(bench: Bench, chosen: list[str]) -> dict[str, Any]:
+def stages(bench: Bench, chosen: list[str], cells: Sequence[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if "sft" in chosen:
-        found["sft"] = sft_stage(bench)
+        found["sft"] = sft_stage(bench, cells)
     if "map" in chosen:
         found["map"] = map_stage(bench)
     if "deadlock" in chosen:
@@ -297,6 +298,9 @@ def main() -> None:
     )
     parser.add_argument("--quick", action="store_true", help="tiny sizes: shows that it runs, not who is better")
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
+    parser.add_argument(
+        "--cells", nargs="+", choices=[*CELLS, CORRECTED], default=[*CELLS, CORRECTED], help="of sft"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", help="in place of 0 1 2")
     parser.add_argument("--trials", type=int, help="per point, in place of 50")
     parser.add_argument("--sft-steps", type=int)
@@ -314,7 +318,7 @@ def main() -> None:
     flags.out.mkdir(parents=True, exist_ok=True)
     artefact.write_model(settings, scale)
     began = time.monotonic()
-    found = stages(Bench(flags.out, scale), flags.stages)
+    found = stages(Bench(flags.out, scale), flags.stages, flags.cells)
     show(found, Console())
     if flags.json:
         head = {

@@ -32,7 +32,7 @@ def test_lerobots_rounds_become_rows_and_are_practised_once(
     monkeypatch.setattr(Bench, "real", lambda self: tmp_path / "demos")
     bench = Bench(tmp_path, QUICK.but(round_chunks=100))
     for _ in range(2):
-        rows = twinrl.stages(bench, ["lerobot"])["lerobot"]
+        rows = twinrl.stages(bench, ["lerobot"], [])["lerobot"]
     assert [practice.takeover for practice in asked] == list(twinrl.PEERS.values())
     assert {practice.round_steps for practice in asked} == {1000}
     assert set(rows) == {"lerobot/0", "lerobot_helped/0"}
