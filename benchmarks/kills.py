@@ -122,7 +122,7 @@ class Cast:
 
 def prepare(folder: Path) -> None:
     """A small untrained policy, one demonstration, a twin."""
-    made = policy(SO101.joints, "block", SMALL)
+    made = policy(SO101.joints, "block", architecture=SMALL)
     save_policy(made, folder / "policy")
     names = made.interface.state_names
     log = EpisodeLog(names, made.interface.action_names, made.interface.rate_hz)

@@ -42,8 +42,13 @@ from vla.tandem_vla import TandemConfig, TandemVLA
 HORIZON, RATE_HZ = 10, 20.0
 
 
-def policy(joints: tuple[str, ...], object_name: str, cameras: tuple[str, ...] = ()) -> TandemVLA:
-    """Untrained, of the default size; told poses unless it sees. What costs time is the same as when it is trained."""
+def policy(
+    joints: tuple[str, ...],
+    object_name: str,
+    cameras: tuple[str, ...] = (),
+    architecture: Architecture = Architecture(),  # noqa: B008
+) -> TandemVLA:
+    """Untrained; told poses unless it sees. What costs time is the same as when it is trained."""
     names = (*joints, GRIPPER)
     interface = Interface(
         cameras=cameras,
@@ -58,7 +63,7 @@ def policy(joints: tuple[str, ...], object_name: str, cameras: tuple[str, ...] =
         return Quantiles(low=(-1.0,) * dims, high=(1.0,) * dims)
 
     quantiles = DatasetQuantiles(state=unit(len(interface.state_names)), action=unit(len(names)))
-    config = TandemConfig(interface=interface, normalisation={"arm": quantiles}, architecture=Architecture())
+    config = TandemConfig(interface=interface, normalisation={"arm": quantiles}, architecture=architecture)
     chunks = np.random.default_rng(0).uniform(-1, 1, (64, HORIZON, len(names))).astype(np.float32)
     return TandemVLA(config, fast_tokens.fit(chunks, vocabulary=128), 0).eval()
 
