@@ -137,6 +137,17 @@ def raised(pose: Pose, by_m: float) -> Pose:
     return Pose.from_parts(pose.parent, pose.child, pose.rotation, above(pose.translation_m, by_m))
 
 
+def put_down(low: Pose, arm: ArmModel) -> list[Step]:
+    """What is held goes over `low` (T_base_tip), straight down and out of the jaws; the arm goes up again."""
+    high = raised(low, ABOVE_M)
+    return [
+        Step("hold", high, 0.0),
+        Step("hold", low, 0.0, "straight", 0.6, 0.1),
+        Step("release", None, arm.approach_open, wait_s=0.1),
+        Step("release", high, arm.approach_open, "straight"),
+    ]
+
+
 class PickPlaceScript:
     """Block into the tray."""
 
@@ -144,7 +155,9 @@ class PickPlaceScript:
 
     def __init__(self, arm: ArmModel) -> None:
         self._arm = arm
-        self._grip = Grip(pick_place.BLOCK_M, -0.003, 0.011)  # in the middle of the open jaws: 12 mm off still grips
+        self._grip = Grip(
+            pick_place.BLOCK_M, -0.003, 0.011
+        )  # in the middle of the open jaws: 12 mm off still grips
 
     def grips(self, truth: Truth) -> list[Pose]:
         return square_grips(self._arm, self._grip, truth[self.object_name])
@@ -157,14 +170,7 @@ class PickPlaceScript:
         height = pick_place.FLOOR_M + pick_place.BLOCK_M / 2 + 0.004
         yaw = yaw_of(T_base_tip) + bearing_turn(T_base_tip, tray)
         low = tip_for(yaw, above(tray, height), T_tip_obj)
-        high = raised(low, ABOVE_M)
-        wide = self._arm.approach_open
-        return [
-            Step("hold", high, 0.0),
-            Step("hold", low, 0.0, "straight", 0.6, 0.1),
-            Step("release", None, wide, wait_s=0.1),
-            Step("release", high, wide, "straight"),
-        ]
+        return put_down(low, self._arm)
 
     def goal(self, truth: Truth) -> Pose:
         return truth["tray"]
@@ -304,14 +310,7 @@ class PutBackScript:
         wish = yaw_of(T_base_tip) + bearing_turn(T_base_tip, at_m)
         yaw = nearest_turn(yaw_of(self._T_base_start) - turned, wish, 4)
         low = tip_for(yaw, above(at_m, 0.002), T_tip_obj)
-        high = raised(low, ABOVE_M)
-        wide = self._arm.approach_open
-        return [
-            Step("hold", high, 0.0),
-            Step("hold", low, 0.0, "straight", 0.6, 0.1),
-            Step("release", None, wide, wait_s=0.1),
-            Step("release", high, wide, "straight"),
-        ]
+        return put_down(low, self._arm)
 
     def goal(self, truth: Truth) -> Pose:
         return self._T_base_start
