@@ -53,7 +53,7 @@ from vla.demonstrations import Demonstration, open_demonstrations
 PARTS: tuple[PartName, ...] = ("id", "ood")
 BATCH, ONLINE_SHARE, CAPACITY, WARM_UP = 256, 0.5, 100_000, 100
 DISCOUNT, TEMPERATURE, CRITIC_UPDATES = 0.97, 0.01, 2
-"""As in shared copies of LeRobot's training files, not checked against the official one; the rest is LeRobot's default."""
+"""As in shared copies of LeRobot's training files, unchecked against the official one; the rest is its default."""
 Tensors = dict[str, torch.Tensor]
 
 
