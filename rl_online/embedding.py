@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
@@ -132,17 +132,19 @@ def of_demonstration(
     returns = to_the_end(earned.tolist(), algorithm.gamma, timed_out=False)
     begins = np.arange(0, total, stride)
     executed = np.minimum(horizon, total - begins)
-    contexts, states = cache(policy, observations_of(demonstration, policy))
     after = np.minimum(begins + executed, total - 1)
+    looked_at, places = np.unique(np.concatenate([begins, after]), return_inverse=True)
+    contexts, states = cache(policy, observations_of(demonstration, policy, looked_at))
+    first, then = places[: len(begins)], places[len(begins) :]
     steps = begins[:, None] + np.arange(horizon)
     held = np.minimum(steps, total - 1)
     inside = steps < total
     return Transitions(
         id=np.array([stable_id(f"{key}/{begin}") for begin in begins.tolist()]),
-        context=contexts[begins],
-        next_context=contexts[after],
-        state=states[begins],
-        next_state=states[after],
+        context=contexts[first],
+        next_context=contexts[then],
+        state=states[first],
+        next_state=states[then],
         actions=policy.actions.normalise(demonstration.actions[held].astype(np.float32)),
         rewards=np.where(inside, earned[held], 0).astype(np.float32),
         terminated=steps == total - 1,
@@ -154,8 +156,10 @@ def of_demonstration(
     )
 
 
-def observations_of(demonstration: Demonstration, policy: TandemVLA) -> list[ObservationBatch]:
-    """Every frame, as the policy is shown it."""
+def observations_of(
+    demonstration: Demonstration, policy: TandemVLA, steps: Int[ndarray, " N"]
+) -> list[ObservationBatch]:
+    """Its frames at `steps`, as the policy is shown them."""
     cameras = {camera: demonstration.pictures(camera) for camera in policy.interface.cameras}
     text = (demonstration.instruction,) if policy.interface.language else ()
     return [
@@ -164,7 +168,7 @@ def observations_of(demonstration: Demonstration, policy: TandemVLA) -> list[Obs
             {name: rgb[step : step + 1] for name, rgb in cameras.items()},
             text,
         )
-        for step in range(len(demonstration))
+        for step in steps.tolist()
     ]
 
 

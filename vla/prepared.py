@@ -31,10 +31,12 @@ class PreparedEpisode:
     """None: the policy reads no instruction."""
     state: Float[ndarray, "T S"]
     actions: Float[ndarray, "T D"]
-    pictures: tuple[UInt8[ndarray, "T px px 3"], ...] = ()
+    pictures: tuple[UInt8[ndarray, "P px px 3"], ...] = ()
     """By camera; only where the encoder is trained."""
-    features: tuple[tuple[Float16[ndarray, "T F"], ...], ...] = ()
+    features: tuple[tuple[Float16[ndarray, "P F"], ...], ...] = ()
     """By variant, then by camera. Variant 0 is of the pictures as they are."""
+    stride: int = 1
+    """Steps from one of the P pictures to the next, from step 0 on."""
 
     def __len__(self) -> int:
         return len(self.actions)
@@ -51,6 +53,8 @@ class Preparation:
     """Feature variants per picture: the plain one and augmented ones. 0: keep pictures, the encoder is trained."""
     folder: Path
     seed: int
+    stride: int = 1
+    """Steps from one picture that is looked at to the next."""
 
     def episodes(self, mixture: Sequence[Demonstrations]) -> list[PreparedEpisode]:
         """All of them, in order."""
@@ -64,7 +68,7 @@ class Preparation:
         return made
 
     def _episode(self, dataset: str, number: int, episode: Demonstration) -> PreparedEpisode:
-        small = [self._small(episode.pictures(camera)) for camera in self.interface.cameras]
+        small = [self._small(episode.pictures(camera)[:: self.stride]) for camera in self.interface.cameras]
         variants = [tuple(self._features(rgb, variant) for rgb in small) for variant in range(self.cached_variants)]
         kept = (
             []
@@ -81,22 +85,23 @@ class Preparation:
             actions=episode.actions.astype(np.float32),
             pictures=tuple(kept),
             features=tuple(variants),
+            stride=self.stride if small else 1,
         )
 
-    def _small(self, rgb: UInt8[ndarray, "T H W 3"]) -> UInt8[ndarray, "T px px 3"]:
+    def _small(self, rgb: UInt8[ndarray, "P H W 3"]) -> UInt8[ndarray, "P px px 3"]:
         return resized(torch.from_numpy(np.ascontiguousarray(rgb)), self.encoder.image_px).numpy()
 
-    def _features(self, rgb: UInt8[ndarray, "T px px 3"], variant: int) -> Float16[ndarray, "T F"]:
-        def encode() -> Float16[ndarray, "T F"]:
+    def _features(self, rgb: UInt8[ndarray, "P px px 3"], variant: int) -> Float16[ndarray, "P F"]:
+        def encode() -> Float16[ndarray, "P F"]:
             if variant == 0:
                 return encode_all(self.encoder, rgb)
             rng = np.random.default_rng([self.seed, variant])
             return encode_all(self.encoder, augmented(rgb, self.augmentation, rng))
 
         shaped_by = () if variant == 0 else (self.augmentation.model_dump_json(), self.seed, variant)
-        return FeatureCache(self.folder / "features").features(rgb, encode, *shaped_by)
+        return FeatureCache(self.folder / "features").features(rgb, encode, self.encoder.in_bfloat16, *shaped_by)
 
-    def _mapped(self, name: str, rgb: UInt8[ndarray, "T px px 3"]) -> UInt8[ndarray, "T px px 3"]:
+    def _mapped(self, name: str, rgb: UInt8[ndarray, "P px px 3"]) -> UInt8[ndarray, "P px px 3"]:
         file = self.folder / "pictures" / f"{name}.npy"
         with artefact.staged_file(file) as temporary:
             np.save(temporary, rgb, allow_pickle=False)

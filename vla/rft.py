@@ -57,6 +57,7 @@ def start(config: ReinforcePolicy, mixture: Sequence[Demonstrations], work: Path
         cached_variants=config.cached_variants if source.cached else 0,
         folder=work or config.features or config.output / WORK,
         seed=config.seed,
+        stride=config.picture_stride,
     )
     material = material_of(config, interface, preparation.episodes(mixture), source.key)
     write_run(config, interface)

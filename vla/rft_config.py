@@ -69,6 +69,9 @@ class ReinforcePolicy(TrainingRun):
     voice: Literal["same", "consistency", "tokens"] = "same"
     """Which head the new policy acts with; same: as before."""
     cached_variants: PositiveInt = 3
+    picture_stride: PositiveInt = 1
+    """Steps from one picture that is looked at to the next; a chunk begins at each. Neighbours show nearly the same,
+    and looking is most of the work."""
     augmentation: Augmentation = Augmentation()
     optimisation: RftSchedule = RftSchedule()
     evaluation: RftEvaluation = RftEvaluation()

@@ -69,6 +69,7 @@ def start(config: TrainPolicy, mixture: Sequence[Demonstrations], work: Path | N
         cached_variants=0 if config.unfrozen_encoder else config.cached_variants,
         folder=work or config.features or config.output / WORK,
         seed=config.seed,
+        stride=config.picture_stride,
     )
     with accelerator.main_process_first():
         episodes = preparation.episodes(mixture)

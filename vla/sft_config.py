@@ -88,6 +88,9 @@ class TrainPolicy(TrainingRun):
     cached_variants: PositiveInt = 3
     """With a frozen encoder: features are computed once for each picture and for this many less one of its
     augmentations."""
+    picture_stride: PositiveInt = 1
+    """Steps from one picture that is looked at to the next; a chunk begins at each. Neighbours show nearly the same,
+    and looking is most of the work."""
     augmentation: Augmentation = Augmentation()
     optimisation: Optimisation = Optimisation()
     evaluation: Evaluation = Evaluation()

@@ -24,7 +24,7 @@ Window = tuple[int, int]
 
 
 class Windows:
-    """Every step of every episode starts one window of `horizon_steps`, but for those of tries that missed."""
+    """Every step that has a picture starts one window of `horizon_steps`, but for those of tries that missed."""
 
     def __init__(
         self, episodes: Sequence[PreparedEpisode], interface: Interface, with_misses: bool = False
@@ -36,6 +36,7 @@ class Windows:
             (number, int(step))
             for number, steps in enumerate(self.missed)
             for step in np.flatnonzero(with_misses | ~steps)
+            if step % episodes[number].stride == 0
         ]
         self._keyframes = [next_keyframes(episode.actions, interface.action_names) for episode in episodes]
 
@@ -68,15 +69,15 @@ class Windows:
             yield self.batch(part, [0] * len(part))
 
     def batch(self, windows: Sequence[Window], variants: Sequence[int], late: Sequence[int] = ()) -> Batch:
-        """The given windows; `variants` says which of the feature variants each one takes, `late` how many steps older
-        than the joints its pictures are (none: as recorded).
+        """The given windows; `variants` says which of the feature variants each one takes, `late` how many steps later
+        than its pictures the joints were read and the chunk begins (none: as recorded).
         """
-        followed = [self.following(number, step) for number, step in windows]
-        episodes = [self.episodes[number] for number, _ in windows]
-        seen = [
-            (number, max(0, step - by))
+        episodes, seen = [self.episodes[number] for number, _ in windows], windows
+        windows = [
+            (number, min(step + by, len(self.episodes[number]) - 1))
             for (number, step), by in zip(windows, late or [0] * len(windows), strict=True)
         ]
+        followed = [self.following(number, step) for number, step in windows]
         observations = ObservationBatch(
             state=np.stack([self.episodes[number].state[step] for number, step in windows]),
             images=self._pictures(seen),
@@ -96,7 +97,9 @@ class Windows:
         if not self.episodes[0].pictures:
             return {}
         return {
-            camera: np.stack([self.episodes[number].pictures[place][step] for number, step in windows])
+            camera: np.stack(
+                [self.episodes[n].pictures[place][step // self.episodes[n].stride] for n, step in windows]
+            )
             for place, camera in enumerate(self.interface.cameras)
         }
 
@@ -104,7 +107,7 @@ class Windows:
         if not self.interface.cameras or not self.episodes[0].features:
             return None
         rows = [
-            [camera[step] for camera in self.episodes[number].features[variant]]
+            [camera[step // self.episodes[number].stride] for camera in self.episodes[number].features[variant]]
             for (number, step), variant in zip(windows, variants, strict=True)
         ]
         return torch.from_numpy(np.array(rows)).float()

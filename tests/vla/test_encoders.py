@@ -1,5 +1,6 @@
 """The pretrained encoders: right weights in the right places, and features that are kept by content."""
 
+import dot_task
 import numpy as np
 import pytest
 import torch
@@ -41,7 +42,10 @@ def test_folded_convolutions_equal_the_wheels_with_their_batch_norms(encoder: Im
         torch.testing.assert_close(network.blocks[0](stem), x, atol=1e-4, rtol=1e-4)
 
 
-def test_features_split_into_the_patches_they_were_made_of(encoder: ImageEncoder) -> None:
+def test_features_split_into_the_patches_they_were_made_of(
+    encoder: ImageEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoders, "has_bfloat16", lambda _: False)
     rgb = torch.from_numpy(pictures(2))
     with torch.no_grad():
         flat = encoder(rgb)
@@ -50,6 +54,20 @@ def test_features_split_into_the_patches_they_were_made_of(encoder: ImageEncoder
     split = encoders.split(flat, PX)
     assert torch.equal(split[0], fine)
     assert torch.equal(split[1], coarse)
+
+
+@pytest.mark.skipif(not encoders.has_bfloat16("cpu"), reason="the processor has no bfloat16")
+def test_half_precision_changes_features_by_a_few_percent(
+    encoder: ImageEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rgb = torch.from_numpy(dot_task.picture(0.2, -0.3, np.zeros((PX, PX, 3)))[None])
+    with torch.no_grad():
+        assert encoder.in_bfloat16
+        quick = encoder(rgb)
+        monkeypatch.setattr(encoders, "has_bfloat16", lambda _: False)
+        exact = encoder(rgb)
+    assert quick.dtype == torch.float32
+    assert 0 < (quick - exact).std() < 0.08 * exact.std()
 
 
 def test_a_patch_answers_to_its_own_part_of_the_picture(encoder: ImageEncoder) -> None:

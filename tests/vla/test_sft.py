@@ -104,7 +104,7 @@ def test_the_token_head_learns_its_demonstrations_by_heart(tmp_path) -> None:
     run.finish()
     learned = held_out.score(run.averaged, run.material.draws.windows, 64)
     assert learned.token_loss is not None
-    assert learned.token_loss < 0.3
+    assert learned.token_loss < 0.35
     assert learned.open_loop_error < 0.1
 
 

@@ -1,5 +1,7 @@
 """Windows over episodes: what follows an observation, padding, and draws that only the step decides."""
 
+import dataclasses
+
 import dot_task
 import numpy as np
 import pytest
@@ -49,6 +51,23 @@ def test_a_batch_pairs_each_state_with_its_own_chunk() -> None:
     batch = draws.draw(step=0, size=64)
     np.testing.assert_array_equal(batch.actions[:, 0], batch.observations.state + 0.5)
     assert set(batch.observations.datasets) == {"a", "b"}
+
+
+def test_with_a_stride_each_chunk_begins_at_a_picture_or_a_late_step_after_it() -> None:
+    """Features hold the step that they are of."""
+    of = np.arange(0, 11, 3, dtype=np.float16)[:, None]
+    one = dataclasses.replace(episode(11), features=((of,),), stride=3)
+    windows = Windows([one], interface(cameras=("front",)))
+    assert [step for _, step in windows.windows] == [0, 3, 6, 9]
+    plain = windows.batch(windows.windows, [0] * 4)
+    assert plain.observations.features is not None
+    np.testing.assert_array_equal(plain.observations.features[:, 0, 0], [0, 3, 6, 9])
+    np.testing.assert_array_equal(plain.observations.state[:, 0], [0, 3, 6, 9])
+    late = windows.batch(windows.windows, [0] * 4, late=[1, 0, 2, 2])
+    assert late.observations.features is not None
+    np.testing.assert_array_equal(late.observations.features[:, 0, 0], [0, 3, 6, 9])
+    np.testing.assert_array_equal(late.observations.state[:, 0], [1, 3, 8, 10])  # 11 would be past the end
+    np.testing.assert_array_equal(late.actions[:, 0, 0], [1.5, 3.5, 8.5, 10.5])
 
 
 def test_a_draw_depends_on_step_seed_and_process_only() -> None:
