@@ -28,6 +28,7 @@ from rl_online.critic import ChunkCritic, calibrated_gap, follow, target, td_los
 from rl_online.presets import ActorWeights, Algorithm
 from rl_online.replay import Transitions
 from rl_online.returns import of_chunks
+from vla.optimisation import average
 from vla.tandem_vla import TandemVLA
 from vla.training_state import moments, part, prefixed, restore_moments
 
@@ -74,6 +75,7 @@ class Agent:
         self.shape = embedding.replay_shape(policy)
         policy.requires_grad_(False)
         self.head = policy.consistency_head.requires_grad_(True)
+        self.averaged = copy.deepcopy(self.head).requires_grad_(False)
         dims = embedding.seen_dims(self.shape)
         self.critic = ChunkCritic(dims, self.shape.horizon_steps, self.shape.action_dims, algorithm.critic, seed)
         self.critic.to(policy.device)
@@ -166,6 +168,8 @@ class Agent:
         self.critic.requires_grad_(True)
         total = weights.imitation * losses["imitation"] + weights.value * losses["value"]
         self._step(self.actor_optimiser, total, list(self.head.parameters()))
+        decay, done = self.algorithm.acting_average, self.progress.actor_updates
+        average(self.averaged.parameters(), self.head.parameters(), decay, done)
         return {name: float(loss.detach()) for name, loss in losses.items()}
 
     def _step(self, optimiser: torch.optim.Optimizer, loss: Tensor, parameters: list[torch.nn.Parameter]) -> None:
@@ -197,8 +201,9 @@ class Agent:
     # ── what leaves it ──────────────────────────────────────────────────────────────────────────────────────
 
     def published(self) -> bytes:
-        """The acting head as safetensors."""
-        return save({name: tensor.detach().cpu().contiguous() for name, tensor in self.head.state_dict().items()})
+        """The acting head, which is averaged, as safetensors."""
+        weights = self.averaged.state_dict()
+        return save({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()})
 
     def save(self, file: Path) -> None:
         """Everything, so that the same updates follow after a stop."""
@@ -206,6 +211,7 @@ class Agent:
             dict(self.critic.state_dict()), "critic."
         )
         tensors |= prefixed(dict(self.slow.state_dict()), "slow.")
+        tensors |= prefixed(dict(self.averaged.state_dict()), "averaged.")
         tensors |= prefixed(moments(self.actor_optimiser), "actor_moments.")
         tensors |= prefixed(moments(self.critic_optimiser), "critic_moments.")
         on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -233,6 +239,7 @@ class Agent:
 
     def _take(self, tensors: dict[str, Tensor]) -> None:
         self.head.load_state_dict(part(tensors, "head."))
+        self.averaged.load_state_dict(part(tensors, "averaged."))
         self.critic.load_state_dict(part(tensors, "critic."))
         self.slow.load_state_dict(part(tensors, "slow."))
 

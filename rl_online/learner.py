@@ -26,7 +26,7 @@ from hardware.episode import Source
 from hardware.errors import BadInput
 from hardware.progress import progress
 from rl_online import embedding
-from rl_online.agent import Agent, Stage
+from rl_online.agent import Agent, Stage, take_head
 from rl_online.link import FOR_ACTORS, LearnerServer, RunSettings
 from rl_online.presets import Algorithm, PresetName, preset
 from rl_online.process_reward import ProcessReward, ProgressJudge
@@ -121,6 +121,7 @@ def learn(config: LearnOnline) -> int:
         learner.go_offline()
         finished = config.transitions == 0 or learner.go_online()
         learner.keep()
+        take_head(policy, learner.agent.published())
         save_policy(policy, config.output / POLICY)
     finally:
         learner.close()

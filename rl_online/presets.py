@@ -19,7 +19,9 @@ class ActorWeights(Config):
     imitation: NonNegativeFloat
     """β"""
     value: NonNegativeFloat
-    """η"""
+    """η. The published ones are of actions that are steps of a centimetre; ours are joint positions, 1 is half of what
+    was demonstrated, about 15 cm, and an error's square 225 times as small. η is the published one over 50 for that: at
+    its own size a policy of 18 successes in 20 had none after 200 updates."""
 
 
 class Rewards(Config):
@@ -47,6 +49,8 @@ class Algorithm(Config):
     critic: CriticSize = CriticSize()
     target_rate: float = Field(default=0.005, gt=0, le=1)
     actor_rate: PositiveFloat = 3e-5
+    acting_average: float = Field(default=0.99, ge=0, lt=1)
+    """Decay of the averaged head, which is what acts: single updates move a success rate by a tenth."""
     critic_rate: PositiveFloat = 3e-4
     weight_decay: NonNegativeFloat = 1e-3
     clip_norm: PositiveFloat = 1.0
@@ -59,16 +63,18 @@ class Algorithm(Config):
     """Critic updates for each chunk that the actors add; the learner waits for more when it is ahead."""
 
 
+OURS = 50
+"""See `ActorWeights.value`."""
 PRESETS: dict[PresetName, Algorithm] = {
     "twinrl": Algorithm(
         name="twinrl",  # arXiv 2602.09023 and its released offline code; the seed is its best of the ablation
-        offline=ActorWeights(imitation=1.0, value=0.1),
-        online=ActorWeights(imitation=0.5, value=1.0),
+        offline=ActorWeights(imitation=1.0, value=0.1 / OURS),
+        online=ActorWeights(imitation=0.5, value=1.0 / OURS),
     ),
     "conrft": Algorithm(
         name="conrft",  # arXiv 2502.05450, the paper's weights (its code: cql 0.1, online 0.1 and 1.0)
-        offline=ActorWeights(imitation=1.0, value=0.1),
-        online=ActorWeights(imitation=0.5, value=1.0),
+        offline=ActorWeights(imitation=1.0, value=0.1 / OURS),
+        online=ActorWeights(imitation=0.5, value=1.0 / OURS),
         calql=CalQL(alpha=0.01),
     ),
     "hil_serl": Algorithm(

@@ -110,11 +110,15 @@ def test_a_stopped_agent_goes_on_exactly(tmp_path: Path):
     assert whole.published() == second.published()
 
 
-def test_a_published_head_acts_as_the_learners(tmp_path: Path):
+def test_a_published_head_acts_as_the_average_of_the_learners(tmp_path: Path):
     made, other = agent(), policy()
-    for number in range(2):
+    before = [each.clone() for each in made.head.parameters()]
+    for number in range(2):  # one update of the actor
         made.update(rows(8, made, id=np.arange(8) + 8 * number), "online")
     take_head(other, made.published())
+    for old, new, acting in zip(before, made.head.parameters(), other.consistency_head.parameters(), strict=True):
+        torch.testing.assert_close(acting, old + 0.9 * (new - old))  # the first average keeps 1/10
+    take_head(made.policy, made.published())
     seen = small_policy.batch(3, ())
     assert np.array_equal(other.act(seen), made.policy.act(seen))
     with pytest.raises(BadInput, match="do not fit"):
