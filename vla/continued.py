@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 def policy_folder(folder: Path) -> Path:
     """A policy's folder, also when its run's folder is named."""
     inside = folder / POLICY
-    return inside if (inside / policy_file.CONFIG).is_file() else folder
+    return inside if (inside / "config.json").is_file() else folder
 
 
 def settings(config: TrainPolicy) -> TrainPolicy:

@@ -6,7 +6,6 @@ the policy over its websocket. The same command goes on after a stop, trial by t
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import shlex
@@ -24,6 +23,7 @@ from hardware.config import Config
 from hardware.errors import BadInput
 from hardware.progress import progress
 from vla import policy_file
+from vla.adapters import adapter_folder
 from vla.adapters import folder as folders
 from vla.environments import environment, peer
 from vla.intervals import wilson
@@ -127,14 +127,7 @@ def chosen(wanted: tuple[str, ...], have: tuple[str, ...]) -> tuple[str, ...]:
 
 def identity(config: EvaluatePolicy) -> dict[str, object]:
     """What a result belongs to: weights and settings, not their path; environment; seed."""
-    weights = config.policy / "model.safetensors"
-    if not weights.exists():
-        raise BadInput(
-            f"{config.policy} holds no policy: it has no {weights.name}",
-            "name the folder `policy` in what sft wrote: RUN/policy",
-        )
-    with weights.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256")
+    digest = adapter_folder.digest(adapter_folder.weights(config.policy))
     for settings in (policy_file.CONFIG, "config.json"):
         if (config.policy / settings).exists():
             digest.update((config.policy / settings).read_bytes())

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from hardware import artefact
+from hardware.errors import BadInput
 from vla.tandem_vla import TandemConfig
 
 TYPE = "tandem_vla"
@@ -59,6 +60,18 @@ def described(config: TandemConfig) -> dict[str, object]:
         "unfrozen_encoder": config.unfrozen_encoder,
         **config.architecture.model_dump(),
     }
+
+
+def local(name_or_path: str | Path, revision: str | None) -> Path:
+    """A checkpoint's folder; one on the hub is fetched first."""
+    if Path(name_or_path).is_dir():
+        return Path(name_or_path)
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(str(name_or_path), revision=revision))
+    except (OSError, ValueError) as error:
+        raise BadInput(f"no folder '{name_or_path}', nor a policy of that name on the hub: {error}") from error
 
 
 def _write(file: Path, content: dict[str, object]) -> None:

@@ -74,6 +74,16 @@ class Normaliser:
         return self._centre[rows].reshape(shape), self._half[rows].reshape(shape)
 
 
+class OneRange(Normaliser):
+    """For a policy that has one range for whatever it acts on, as LeRobot's have: datasets' names are not heeded."""
+
+    def __init__(self, quantiles: Quantiles) -> None:
+        super().__init__({"all": quantiles})
+
+    def _rows(self, values: Shaped[ndarray, "B *T D"], datasets: Sequence[str]) -> tuple[ndarray, ndarray]:
+        return super()._rows(values, ())
+
+
 def quantiles(values: Float[ndarray, "N D"], names: Sequence[str] = ()) -> Quantiles:
     """Of all rows. A column that hardly ever moves is scaled by its whole range; one that never does, by 1.
 

@@ -9,12 +9,14 @@ from pathlib import Path
 
 from vla import continued, demonstrations, rft_report, rft_source
 from vla.adapters import folder as folders
+from vla.adapters.lerobot_policy import LerobotPolicy
 from vla.demonstrations import Demonstrations
 from vla.encoders import ImageEncoder
 from vla.held_out import trace
 from vla.policy import Interface, TokenPolicy
 from vla.prepared import Preparation, PreparedEpisode
 from vla.process_rewards import gripper_columns
+from vla.reference import trained
 from vla.rft_config import ReinforcePolicy
 from vla.rft_samples import Judge
 from vla.rft_training import Reinforcement
@@ -43,7 +45,7 @@ def start(config: ReinforcePolicy, mixture: Sequence[Demonstrations], work: Path
     """
     device = chosen_device(config)
     names = [dataset.name for dataset in mixture]
-    source = rft_source.opened(config.policy, device, config.voice, names)
+    source = rft_source.opened(config.policy, device, config.voice, names, config.lora, config.seed)
     interface = source.policy.interface
     mixture = [continued.as_read(dataset, interface) for dataset in mixture]
     require_usable(interface, mixture, str(config.policy))
@@ -108,6 +110,7 @@ def write_report(run: Reinforcement) -> None:
         ("policy", str(config.policy)),
         ("data", ", ".join(map(str, config.data))),
         ("steps", f"{run.step_count} with {run.batch} × {config.grpo.group} chunks, {run.seconds:.0f} s"),
+        ("learns", learning(run)),
         ("rewards left out", ", ".join(config.rewards.without) or "none"),
         ("kept", f"step {best.step}" + (": no step had a better held-out reward" if best.step == 0 else "")),
         ("held-out reward", f"{first.reward:.4f} → {best.reward:.4f}"),
@@ -124,8 +127,17 @@ def write_report(run: Reinforcement) -> None:
     )
 
 
+def learning(run: Reinforcement) -> str:
+    """How many weights, of how many."""
+    learned = sum(weight.numel() for weight in trained(run.module).values())
+    return f"{learned:,} of {sum(weight.numel() for weight in run.module.parameters()):,} weights"
+
+
 def kept(run: Reinforcement) -> TokenPolicy:
-    """The policy with the best held-out reward, from its files."""
+    """The policy with the best held-out reward, from its files: where adapters learn, into the one base there is."""
+    if isinstance(run.policy, LerobotPolicy) and run.policy.adapters is not None:
+        run.policy.adapters.restore(run.config.output / POLICY)
+        return run.policy
     policy = folders.open_policy(run.config.output / POLICY, chosen_device(run.config))
     assert isinstance(policy, TokenPolicy)
     return policy

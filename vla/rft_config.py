@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 import tyro
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from hardware.config import Config
 from vla.augmentation import Augmentation
@@ -40,6 +40,23 @@ class Grpo(Config):
     """Gradient steps on each set of samples. Above 1 the ratio is what keeps them honest."""
 
 
+class Lora(Config):
+    """Low-rank adapters for a policy of LeRobot's: its own weights stay as they are, and are in memory once."""
+
+    rank: PositiveInt | None = None
+    """None: all weights learn, or the adapters that the policy's folder holds already."""
+    alpha: PositiveInt | None = None
+    """The adapters' part is scaled by alpha / rank. None: twice the rank."""
+    target_modules: tuple[str, ...] = ()
+    """Ends of the names of the layers that get one. Empty: attention and MLP projections of the language model."""
+
+    @model_validator(mode="after")
+    def _has_a_rank(self) -> Lora:
+        if self.rank is None and (self.alpha is not None or self.target_modules):
+            raise ValueError("adapters need a rank, too: --lora.rank 16")
+        return self
+
+
 class RftEvaluation(Config):
     """Against episodes that were held out."""
 
@@ -64,6 +81,7 @@ class ReinforcePolicy(TrainingRun):
     gripper: tuple[str, ...] = ()
     """Actions that open and close. Empty: those whose name says gripper."""
     grpo: Grpo = Grpo()
+    lora: Lora = Lora()
     consistency_weight: NonNegativeFloat = 1.0
     """Of the consistency head's imitation loss beside the token head's rewards."""
     voice: Literal["same", "consistency", "tokens"] = "same"

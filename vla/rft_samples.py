@@ -13,6 +13,7 @@ from torch import Tensor
 from vla import process_rewards
 from vla.policy import Batch, Samples, TokenPolicy
 from vla.process_rewards import ProcessRewards, RewardWeights
+from vla.reference import Reference
 from vla.rft_config import Grpo
 
 
@@ -35,7 +36,7 @@ class Rollout:
 
 
 def rollout(
-    policy: TokenPolicy, reference: TokenPolicy, batch: Batch, settings: Grpo, judge: Judge, seed: int
+    policy: TokenPolicy, reference: Reference, batch: Batch, settings: Grpo, judge: Judge, seed: int
 ) -> Rollout:
     """`settings.group` chunks for each observation, scored beside the demonstrated one."""
     samples = policy.sample(batch.observations, settings.group, settings.temperature, seed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,8 +13,11 @@ import torch
 from hardware import artefact
 from hardware.errors import BadInput
 from vla import continued, policy_file
+from vla.adapters import adapter_folder
 from vla.adapters import folder as folders
+from vla.adapters.lerobot_policy import LerobotPolicy
 from vla.policy import TokenPolicy
+from vla.rft_config import Lora
 from vla.tandem_vla import TandemVLA, Voice
 
 OTHERS_PX = 224
@@ -34,33 +36,52 @@ class Source:
     """Of the weights: a checkpoint of a run from others is not taken."""
 
 
-def opened(folder: Path, device: torch.device, voice: Literal["same"] | Voice, datasets: Sequence[str]) -> Source:
-    """Raises `BadInput` for a policy without action tokens. `datasets` are those that it will read."""
+def opened(
+    folder: Path,
+    device: torch.device,
+    voice: Literal["same"] | Voice,
+    datasets: Sequence[str],
+    lora: Lora,
+    seed: int,
+) -> Source:
+    """Raises `BadInput` for a policy without action tokens. `datasets` are those that it will read; `seed` is of the
+    new adapters."""
     inside = continued.policy_folder(folder)
     policy = folders.open_policy(inside, device)
-    weights = inside / policy_file.WEIGHTS
-    key = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else ""
+    key = adapter_folder.digest(adapter_folder.weights(inside)).hexdigest()
     if isinstance(policy, TandemVLA):
+        if lora.rank is not None:
+            raise BadInput("a TandemVLA is small and learns with all its weights", "leave --lora.rank out")
         if voice != "same":
             policy.config = policy.config.but(voice=voice)
         policy = continued.with_datasets(policy, datasets)
         frozen = not policy.config.unfrozen_encoder
         return Source(policy, policy_file.save_policy, policy.config.architecture.image_px, frozen, key)
-    if not isinstance(policy, TokenPolicy):
+    if not isinstance(policy, TokenPolicy) or not isinstance(policy, LerobotPolicy):
         raise BadInput(
             f"{folder} speaks no action tokens, which the rewards judge", "take a TandemVLA or a π0-FAST policy"
         )
+    if lora.rank is not None:
+        if policy.adapters is not None:
+            raise BadInput(f"{folder} has adapters, and they go on learning", "leave --lora.rank out")
+        from vla.adapters import lora as adapters  # it imports all of PEFT
+
+        policy.adapters = adapters.add(policy.policy, lora, inside, seed)
     return Source(policy, beside(inside), OTHERS_PX, False, key)
 
 
 def beside(source: Path) -> Callable[[Any, Path], None]:
-    """Saves a LeRobot policy with all that its folder had: processors, statistics, interface."""
+    """Saves a LeRobot policy, or its adapters alone, with all else that its folder had: processors, interface."""
+    kept_apart = (policy_file.WEIGHTS, adapter_folder.WEIGHTS)
 
-    def save(policy: Any, folder: Path) -> None:
+    def save(policy: LerobotPolicy, folder: Path) -> None:
         with artefact.staged_folder(folder) as staged:
             for file in source.iterdir():
-                if file.is_file() and file.name != policy_file.WEIGHTS:
+                if file.is_file() and file.name not in kept_apart:
                     shutil.copy2(file, staged / file.name)
-            policy.policy.save_pretrained(staged)
+            if policy.adapters is None:
+                policy.policy.save_pretrained(staged)
+            else:
+                policy.adapters.save(staged)
 
     return save

@@ -8,7 +8,6 @@ the backbone gains. What acts on the robot stays what acted before, unless `voic
 
 from __future__ import annotations
 
-import copy
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +22,7 @@ from hardware.errors import BadInput
 from vla import grpo, rft_samples, training_state
 from vla.optimisation import adamw, learning_rate, set_rate
 from vla.policy import Batch, TokenPolicy
+from vla.reference import Reference, module, trained
 from vla.rft_config import ReinforcePolicy
 from vla.rft_held_out import Standing, standing
 from vla.rft_samples import Judge, Rollout
@@ -52,7 +52,7 @@ class RftState(Stage):
 
 
 class Reinforcement(LongRun):
-    """The state of one run. `policy` learns, `reference` stays what it was at the start."""
+    """The state of one run. `policy` learns, `reference` is what it was at the start."""
 
     doing = "reinforcing"
 
@@ -71,8 +71,7 @@ class Reinforcement(LongRun):
         self.policy = policy
         self.keep = lambda: save_policy(policy, config.output / POLICY)
         self.module.eval()  # no dropout: a sample's probability must be the same when it is learned from
-        self.reference = copy.deepcopy(policy)
-        module(self.reference).requires_grad_(False)
+        self.reference = Reference(policy)
         self.has_side_loss = config.consistency_weight > 0 and isinstance(policy, TwoVoiced)
         self.optimiser = adamw(self.module, config.optimisation)
         self.curve: list[RftPoint] = []
@@ -206,14 +205,3 @@ class Reinforcement(LongRun):
                 parameter.copy_(put[name])
         training_state.restore_moments(self.optimiser, training_state.part(tensors, "optimiser."))
         log.info("reinforcing goes on from step %d of %d", self.step_count, self.config.optimisation.steps)
-
-
-def trained(policy: nn.Module) -> dict[str, Tensor]:
-    """What learning changes: with the source policy, all of the state."""
-    return {name: parameter for name, parameter in policy.named_parameters() if parameter.requires_grad}
-
-
-def module(policy: TokenPolicy) -> nn.Module:
-    if not isinstance(policy, nn.Module):
-        raise TypeError(f"{type(policy).__name__} has no weights to learn with")
-    return policy

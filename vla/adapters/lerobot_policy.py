@@ -8,7 +8,7 @@ others (Diffusion's does: its scheduler draws for the whole batch).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -21,6 +21,9 @@ from hardware.messages import ActionChunk, Observation
 from vla.lerobot_folder import ACTION, PICTURES, STATE
 from vla.lerobot_plugin.lerobot_batch import PADDED, TASK, as_pixels
 from vla.policy import Batch, Interface, Losses, ObservationBatch, as_chunks, stack
+
+if TYPE_CHECKING:
+    from vla.adapters.lora import Adapters
 
 LerobotBatch = dict[str, Any]
 Process = Callable[[Any], Any]
@@ -35,6 +38,8 @@ class LerobotPolicy(nn.Module):
         self.policy: Any = policy
         self._preprocess, self._postprocess = preprocess, postprocess
         self._interface = interface
+        self.adapters: Adapters | None = None
+        """None: it has none, and its own weights are what learns."""
 
     @property
     def interface(self) -> Interface:

@@ -57,7 +57,11 @@ class Pi0FastPolicy(LerobotPolicy):
         actions: Normaliser,
     ) -> None:
         super().__init__(policy, preprocess, postprocess, interface)
-        self.fast, self.vocabulary, self.actions = fast, vocabulary, actions
+        self.fast, self.actions = fast, actions
+        self._said: Tensor
+        self._prefix: Tensor
+        self.register_buffer("_said", vocabulary.said, persistent=False)
+        self.register_buffer("_prefix", vocabulary.prefix, persistent=False)
 
     @property
     def end(self) -> int:
@@ -87,9 +91,9 @@ class Pi0FastPolicy(LerobotPolicy):
         self, observations: ObservationBatch, tokens: Int[Tensor, "B n L"], temperature: float
     ) -> Float[Tensor, "B n L"]:
         batch = repeated(self._preprocess(self._seen(observations)), tokens.shape[1])
-        flat = tokens.flatten(0, 1).to(self.vocabulary.said.device)
+        flat = tokens.flatten(0, 1).to(self._said.device)
         mask = self._spoken(flat)
-        words = torch.cat([self._prefix(len(flat)), self.vocabulary.said[flat[:, :-1]]], dim=1)
+        words = torch.cat([self._begun(len(flat)), self._said[flat[:, :-1]]], dim=1)
         hidden, _, _ = self._read(batch, words, cached=False)
         distribution = torch.log_softmax(self._logits(hidden[:, -flat.shape[1] :]) / temperature, dim=-1)
         chosen = distribution.gather(2, flat[:, :, None]).squeeze(2) * mask
@@ -107,7 +111,7 @@ class Pi0FastPolicy(LerobotPolicy):
     def embed(self, observations: ObservationBatch) -> Float[Tensor, "B E"]:
         """What the network has made of all that it sees, at the place where it begins to speak."""
         batch = self._preprocess(self._seen(observations))
-        hidden, _, _ = self._read(batch, self._prefix(len(observations)), cached=False)
+        hidden, _, _ = self._read(batch, self._begun(len(observations)), cached=False)
         return hidden[:, -1].float()
 
     def tokenise(self, actions: Float[ndarray, "B T D"], datasets: Sequence[str] = ()) -> list[list[int]]:
@@ -129,7 +133,7 @@ class Pi0FastPolicy(LerobotPolicy):
     ) -> tuple[Int[Tensor, "R L"], Float[Tensor, "R L"], Bool[Tensor, "R L"]]:
         """Tokens, their log-probabilities and which of them were drawn."""
         rows = len(batch[WORDS])
-        hidden, cache, padding = self._read(batch, self._prefix(rows), cached=True)
+        hidden, cache, padding = self._read(batch, self._begun(rows), cached=True)
         said = torch.zeros(rows, 0, dtype=torch.long, device=hidden.device)
         chosen: list[Tensor] = []
         ended = torch.zeros(rows, dtype=torch.bool, device=hidden.device)
@@ -142,7 +146,7 @@ class Pi0FastPolicy(LerobotPolicy):
             ended = ended | (token == self.end)
             if bool(ended.all()):
                 break
-            hidden, cache, padding = self._hear(self.vocabulary.said[token][:, None], cache, padding)
+            hidden, cache, padding = self._hear(self._said[token][:, None], cache, padding)
         return said, torch.stack(chosen, dim=1), self._spoken(said)
 
     def _read(
@@ -185,16 +189,18 @@ class Pi0FastPolicy(LerobotPolicy):
         return hidden, cache, padding
 
     def _logits(self, hidden: Float[Tensor, "*R W"]) -> Float[Tensor, "*R V"]:
-        """Over FAST's tokens and the end mark: their rows of the output layer only."""
-        weight = self._network.paligemma_with_expert.paligemma.lm_head.weight[self.vocabulary.said]
-        return (hidden @ weight.T).float()
+        """Over FAST's tokens and the end mark: their rows of the output layer only, unless an adapter is in it."""
+        head = self._network.paligemma_with_expert.paligemma.lm_head
+        if type(head) is not nn.Linear:
+            return head(hidden)[..., self._said].float()
+        return (hidden @ head.weight[self._said].T).float()
 
     @property
     def _dtype(self) -> torch.dtype:
         return self._network.paligemma_with_expert.paligemma.lm_head.weight.dtype
 
-    def _prefix(self, rows: int) -> Int[Tensor, "R P"]:
-        return self.vocabulary.prefix.expand(rows, -1)
+    def _begun(self, rows: int) -> Int[Tensor, "R P"]:
+        return self._prefix.expand(rows, -1)
 
     def _spoken(self, tokens: Int[Tensor, "R L"]) -> Bool[Tensor, "R L"]:
         """True up to and with each row's first end mark."""

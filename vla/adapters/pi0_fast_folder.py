@@ -16,7 +16,7 @@ from hardware.errors import BadInput
 from vla import fast_tokens
 from vla.adapters.pi0_fast import Pi0FastPolicy, Vocabulary
 from vla.lerobot_folder import ACTION
-from vla.normalise import Normaliser, Quantiles
+from vla.normalise import Normaliser, OneRange, Quantiles
 from vla.policy import Interface
 
 
@@ -52,7 +52,7 @@ def action_ranges(after: Any) -> Normaliser:
     stats = {name: np.asarray(values, np.float64).reshape(-1) for name, values in step.stats[ACTION].items()}
     mode = step.norm_map.get(FeatureType.ACTION, NormalizationMode.IDENTITY)
     low, high = bounds(mode, stats)
-    return Normaliser({"lerobot": Quantiles(low=tuple(low.tolist()), high=tuple(high.tolist()))})
+    return OneRange(Quantiles(low=tuple(low.tolist()), high=tuple(high.tolist())))
 
 
 def bounds(mode: NormalizationMode, stats: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

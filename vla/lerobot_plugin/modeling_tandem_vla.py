@@ -20,7 +20,7 @@ from torch import Tensor
 
 from hardware import artefact
 from hardware.errors import BadInput
-from vla import demonstrations, policy_file, sft
+from vla import demonstrations, lerobot_folder, policy_file, sft
 from vla.lerobot_demonstrations import LerobotDemonstrations, layout_of
 from vla.lerobot_plugin import lerobot_batch
 from vla.lerobot_plugin.configuration_tandem_vla import TandemVLAConfig
@@ -71,7 +71,7 @@ class TandemVLAPolicy(PreTrainedPolicy):
         **other: Any,
     ) -> TandemVLAPolicy:
         """A folder of either side's, or a name on the hub. The policy keeps its own ranges and tokens."""
-        folder = local(pretrained_name_or_path, other.get("revision"))
+        folder = lerobot_folder.local(pretrained_name_or_path, other.get("revision"))
         model = policy_file.load_policy(folder)
         if dataset_meta is not None:
             require_fits(model.interface, Path(dataset_meta.root))
@@ -179,15 +179,3 @@ def require_fits(interface: Interface, root: Path) -> None:
     missing = [camera for camera in interface.cameras if camera not in layout.cameras]
     if missing:
         raise BadInput(f"{root} has no camera {', '.join(missing)}; have: {', '.join(layout.cameras) or 'none'}")
-
-
-def local(name_or_path: str | Path, revision: str | None) -> Path:
-    """A checkpoint's folder; one on the hub is fetched first."""
-    if Path(name_or_path).is_dir():
-        return Path(name_or_path)
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(str(name_or_path), revision=revision))
-    except (OSError, ValueError) as error:
-        raise BadInput(f"no folder '{name_or_path}', nor a policy of that name on the hub: {error}") from error
