@@ -9,6 +9,7 @@ vision. Every piece that is finished lies in OUT and is not done again: stop and
   sft       twin demonstrations in ID and OOD against success on the plant, beside the paper's table; last with
             corrections: what brings the policy on from where it gets stuck in the twin
   map       the twin's failure map against the plant's: r and MMRV over cells of the start grid
+  twin      RL in the twin from a policy of few twin demonstrations: success on the plant before and after
   deadlock  RL in OOD alone from the policy of ID demonstrations: does it ever find a success?
   robot     robot steps against success, in rounds of a learner and an actor: `twinrl` after RL in the twin,
             `conrft` and `hil_serl` without a twin
@@ -35,7 +36,7 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks import machine, twinrl_figure
-from benchmarks.twinrl_pieces import CELLS, QUICK, Bench, Counts, Round, Scale, only
+from benchmarks.twinrl_pieces import CELLS, QUICK, WIDEST, Bench, Counts, Round, Scale, only
 from hardware import artefact
 from hardware.config import Config
 from rl_online.mine import PLAN
@@ -47,8 +48,10 @@ PAPER = {"0_0": (40, 0), "30_30": (70, 30), "60_30": (80, 40), "30_60": (70, 70)
 """Success in ID and OOD, %. What is wider is ours."""
 CORRECTED = "corrected"
 """The widest, and corrections in the twin."""
+TAUGHT = "60_30"
+"""The weakest outside of those that had twin demonstrations: there is something to learn."""
 PARTS: tuple[PartName, ...] = ("id", "ood")
-STAGES = ("sft", "map", "deadlock", "robot", "buffer", "resets", "process", "lerobot")
+STAGES = ("sft", "map", "twin", "deadlock", "robot", "buffer", "resets", "process", "lerobot")
 RATE_HZ = 20.0
 HORIZON = 10
 """Robot steps in a chunk."""
@@ -68,16 +71,16 @@ def sft_stage(bench: Bench, cells: Sequence[str]) -> dict[str, Any]:
     """Per cell of the ablation, seeds added together."""
     rows = {}
     for cell in cells:
-        counts = {part: Counts(successes=0, trials=0) for part in PARTS}
         seeds = {}
         for seed in bench.scale.seeds:
             policy = bench.corrected(seed) if cell == CORRECTED else bench.policy(cell, seed)
-            found = {part: bench.success(policy, part, bench.scale.trials, f"sft_{cell}_{seed}") for part in PARTS}
-            seeds[seed] = {part: each.successes for part, each in found.items()}
-            counts = {part: added(counts[part], found[part]) for part in PARTS}
-        rows[cell] = {part: summary(each) for part, each in counts.items()} | {
-            "per_seed": seeds, "paper_percent": PAPER.get(cell)
-        }  # fmt: skip
+            seeds[seed] = {
+                part: bench.success(policy, part, bench.scale.trials, f"sft_{cell}_{seed}") for part in PARTS
+            }
+        rows[cell] = {part: summary(total([found[part] for found in seeds.values()])) for part in PARTS} | {
+            "per_seed": {seed: {part: found[part].successes for part in PARTS} for seed, found in seeds.items()},
+            "paper_percent": PAPER.get(cell),
+        }
     return rows
 
 
@@ -97,6 +100,31 @@ def map_stage(bench: Bench) -> dict[str, Any]:
             )
     fidelity = measure(points)
     return fidelity.model_dump(mode="json")
+
+
+def twin_stage(bench: Bench) -> dict[str, Any]:
+    """Seeds added together; no step of the robot."""
+    seeds = {}
+    for seed in bench.scale.seeds:
+        policies = {"sft": bench.policy(TAUGHT, seed), "twin": bench.twin_rl(TAUGHT, seed) / "policy"}
+        seeds[seed] = {
+            name: {
+                part: bench.success(policy, part, bench.scale.trials, f"{name}_{TAUGHT}_{seed}") for part in PARTS
+            }
+            for name, policy in policies.items()
+        }
+    names = {"sft": "before", "twin": "after"}
+    rows = {
+        told: {part: summary(total([found[name][part] for found in seeds.values()])) for part in PARTS}
+        for name, told in names.items()
+    }
+    return rows | {
+        "cell": TAUGHT,
+        "per_seed": {
+            seed: {told: {part: found[name][part].successes for part in PARTS} for name, told in names.items()}
+            for seed, found in seeds.items()
+        },
+    }
 
 
 def deadlock_stage(bench: Bench) -> dict[str, Any]:
@@ -150,12 +178,12 @@ PEERS = {"lerobot": 0.0, "lerobot_helped": 0.5}
 def robot_stage(bench: Bench, name: str, arm: Arm, seed: int) -> list[Round]:
     """Round 0 before the robot moves, then rounds of learning on it until the last."""
     scale = bench.scale
-    policy = bench.corrected(seed) if arm.twin else bench.policy("0_0", seed)
-    data = bench.corrected_data(seed) if arm.twin else bench.data("0_0")
+    cell = WIDEST if arm.twin else "0_0"
+    policy, data = bench.policy(cell, seed), bench.data(cell)
     resets, inherit, first = None, (), policy
     before = ("taught_process" if arm.process else "taught") if arm.twin else "untaught"
     if arm.twin:
-        taught = bench.twin_rl(seed, arm.process)
+        taught = bench.twin_rl(cell, seed, arm.process)
         wanted, have = arm.inherited or scale.inherited, bench.tried_in_twin(taught)
         successes, failures = (min(each) for each in zip(wanted, have, strict=True))
         words = {"inherit": taught, "inherit-successes": successes, "inherit-failures": failures}
@@ -228,8 +256,8 @@ def robot_summary(rounds: list[Round]) -> dict[str, Any]:
     }
 
 
-def added(one: Counts, other: Counts) -> Counts:
-    return Counts(successes=one.successes + other.successes, trials=one.trials + other.trials)
+def total(counts: Sequence[Counts]) -> Counts:
+    return Counts(successes=sum(each.successes for each in counts), trials=sum(each.trials for each in counts))
 
 
 def outcomes(successes: int, trials: int) -> tuple[bool, ...]:
@@ -246,6 +274,8 @@ def stages(bench: Bench, chosen: list[str], cells: Sequence[str]) -> dict[str, A
         found["sft"] = sft_stage(bench, cells)
     if "map" in chosen:
         found["map"] = map_stage(bench)
+    if "twin" in chosen:
+        found["twin"] = twin_stage(bench)
     if "deadlock" in chosen:
         found["deadlock"] = deadlock_stage(bench)
     for stage in (name for name in ARMS if name in chosen):
@@ -274,6 +304,10 @@ def show(found: dict[str, Any], console: Console) -> None:
             value = found["map"][name]
             words = [f"{value[key]:.2f}" if value[key] is not None else "–" for key in ("value", "low", "high")]
             console.print(f"failure map, twin against plant: {name} {words[0]} ({words[1]} … {words[2]})")
+    if "twin" in found:
+        for told in ("before", "after"):
+            words = ", ".join(f"{part} {found['twin'][told][part]['words']}" for part in PARTS)
+            console.print(f"RL in the twin from ({found['twin']['cell'].replace('_', ', ')}), {told}: {words}")
     if "deadlock" in found:
         row = found["deadlock"]
         after = Counts.model_validate(row["ood_after"]).words

@@ -252,12 +252,12 @@ class Bench:
 
     # ── learning by trying, as a person would start it: two processes ───────────────────────────────────────
 
-    def twin_rl(self, seed: int, process: float = 0.0) -> Path:
-        """RL in the twin from the corrected policy, starts where that one fails there. `process`: as in `learn`."""
-        run, policy = self.out / f"run_twin_{'process_' if process else ''}{seed}", self.corrected(seed)
+    def twin_rl(self, cell: str, seed: int, process: float = 0.0) -> Path:
+        """RL in the twin from the policy of a cell, starts where that one fails there. `process`: as in `learn`."""
+        run, policy = self.out / f"run_twin_{cell}_{'process_' if process else ''}{seed}", self.policy(cell, seed)
         if not (run / "policy").is_dir():
-            self.failure_map(policy, f"corrected_{seed}", in_twin=True)
-            resets, data = self.out / f"map_corrected_{seed}_twin" / mine.PLAN, self.corrected_data(seed)
+            self.failure_map(policy, f"{cell}_{seed}", in_twin=True)
+            resets, data = self.out / f"map_{cell}_{seed}_twin" / mine.PLAN, self.data(cell)
             chunks, world = self.scale.twin_chunks, self.twin()
             self.learn(run, policy, data, "twinrl", chunks, resets, seed, world=world, process=process)
         return run

@@ -29,8 +29,9 @@ class CalQL(Config):
 
     alpha: NonNegativeFloat = 0.1
     """0: none, as online."""
-    samples: PositiveInt = 10
-    """Of each kind: uniform chunks, π(s), π(s′)."""
+    samples: PositiveInt = 4
+    """Of each kind: uniform chunks, π(s), π(s′). The paper has 10; π's chunks for one state are nearly alike here, and
+    drawing them is most of an offline update's time."""
     temperature: float = Field(default=1.0, gt=0)
 
 

@@ -35,8 +35,10 @@ class WholeDemo(Config):
     photos: int = Field(default=48, ge=8)
     """Of the phone's scan."""
     demos: PositiveInt = 10
-    wide: PositiveInt = 16
-    """Demonstrations of the expansion, in the twin."""
+    wide: PositiveInt = 60
+    """Demonstrations of the expansion, in the twin, where the real ones are not."""
+    denser: PositiveInt = 20
+    """The same, where they are."""
     sft_steps: PositiveInt = 1500
     rft_steps: PositiveInt = 4
     tried_chunks: PositiveInt = 600
@@ -141,16 +143,19 @@ def twin_stages(config: WholeDemo) -> Sequence[Stage]:
 def policy_stages(config: WholeDemo) -> Sequence[Stage]:
     """Demonstrations from the bench and from the twin, and a policy of them."""
     out, seed = config.output, ("--seed", str(config.seed))
-    demos, wide, sft, rft = str(out / "demos"), str(out / "wide" / "store"), out / "sft", out / "rft"
-    expand_words = (
-        *("rl", "expand", demos, "-o", str(out / "wide"), "--part", "ood", "--count", str(config.wide)),
-        *("--turns", "4"),
-        *("--json", str(out / "expand.json"), *in_twin_of(out), *seed),
+    demos, sft, rft = str(out / "demos"), out / "sft", out / "rft"
+    wide, denser = wide_stores(out)
+    expand_words = tuple(
+        (
+            *("rl", "expand", demos, "-o", str(Path(store).parent), "--part", part, "--count", str(count)),
+            *("--turns", "4", "--json", str(out / f"expand_{part}.json"), *in_twin_of(out), *seed),
+        )
+        for store, part, count in ((wide, "ood", config.wide), (denser, "id", config.denser))
     )
-    looked_at = ("--cached-variants", "2", "--features", str(out / "features"))
+    looked_at = ("--picture-stride", "2", "--cached-variants", "2", "--features", str(out / "features"))
     sft_words = (
-        *("vla", "sft", demos, wide, "-o", str(sft), "--state-names", *READS, "--no-language"),
-        *("--optimisation.steps", str(config.sft_steps), "--token-weight", "0.3", *looked_at),
+        *("vla", "sft", demos, wide, denser, "-o", str(sft), "--state-names", *READS, "--no-language"),
+        *("--optimisation.steps", str(config.sft_steps), *looked_at),
         *("--evaluation.every-steps", str(config.sft_steps), *seed),
     )
     rft_words = (
@@ -160,10 +165,10 @@ def policy_stages(config: WholeDemo) -> Sequence[Stage]:
     return (
         Stage(
             "expand",
-            "the demonstrations bent to OOD starts, in the twin's physics and pictures",
-            (expand_words,),
-            out / "expand.json",
-            lambda f: f"{f['kept']} of {f['tried']} succeeded and were kept",
+            "the demonstrations bent to other starts, in the twin's physics and pictures",
+            expand_words,
+            out / "expand_ood.json",
+            lambda f: f"{f['kept']} of {f['tried']} outside the demonstrated region succeeded and were kept",
         ),
         Stage("sft", "supervised fine-tuning", (sft_words,)),
         Stage("rft", "reinforcement fine-tuning by process rewards", (rft_words,)),
@@ -174,13 +179,14 @@ def policy_stages(config: WholeDemo) -> Sequence[Stage]:
 def loop_stages(config: WholeDemo) -> Sequence[Stage]:
     """Learning by trying: in the twin, then guided by what the twin found, on the bench."""
     out, seed = config.output, ("--seed", str(config.seed))
-    demos, wide, rl = str(out / "demos"), str(out / "wide" / "store"), out / "rl"
+    demos, rl = str(out / "demos"), out / "rl"
+    wide, denser = wide_stores(out)
     mined, labels, judge, real = out / "mined", out / "labels", out / "judge", out / "real"
     in_twin = in_twin_of(out)
     learn_words = (
-        *("rl", "learn", str(out / "rft" / "policy"), "-o", str(rl), "--demos", demos, "--twin-demos", wide),
-        *("--preset", "conrft", "--offline-steps", "40", "--transitions", str(config.tried_chunks)),
-        *("--demo-stride", "4", "--json", str(out / "rl.json"), *seed),
+        *("rl", "learn", str(out / "rft" / "policy"), "-o", str(rl), "--demos", demos, "--twin-demos", wide, denser),
+        *("--preset", "twinrl", "--offline-steps", "40", "--transitions", str(config.tried_chunks)),
+        *("--demo-stride", "8", "--json", str(out / "rl.json"), *seed),
     )
     mine_words = (
         *("rl", "mine", str(rl / "policy"), "-o", str(mined), "--rollouts", "3", "--grid.cell-m", "0.08"),
@@ -194,7 +200,7 @@ def loop_stages(config: WholeDemo) -> Sequence[Stage]:
     real_words = (
         *("rl", "real", "bench", "--policy", str(rl / "policy"), "--plan", str(mined / "resets.json")),
         *("--reward", str(judge), "--demos", demos, "--twin-successes", wide, "-o", str(real), *in_twin),
-        *("--preset", "conrft", "--offline-steps", "0", "--intervention", "scripted"),
+        *("--preset", "twinrl", "--offline-steps", "0", "--intervention", "scripted"),
         *("--minutes", "3", "--episodes", str(config.real_episodes), "--gate.trials", "4"),
         *("--gate.every-episodes", "2", "--recreate", "1", "--json", str(out / "real.json"), *seed),
     )
@@ -226,6 +232,11 @@ def loop_stages(config: WholeDemo) -> Sequence[Stage]:
         tried(config, "after", "the last policy on the bench", real / "policy"),
         Stage("report", "report.html of the guided run", (("rl", "report", str(real)),)),
     )  # fmt: skip
+
+
+def wide_stores(out: Path) -> tuple[str, str]:
+    """Of the expansion: outside the demonstrated region, and inside."""
+    return str(out / "wide" / "store"), str(out / "denser" / "store")
 
 
 def in_twin_of(out: Path) -> Words:

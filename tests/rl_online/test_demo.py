@@ -39,6 +39,7 @@ def test_each_stage_hands_on_what_the_next_one_reads() -> None:
         "out/twin",
         "out/demos",
         "out/wide/store",
+        "out/denser/store",
         "out/sft/policy",
         "out/rft/policy",
         "out/rl/policy",
