@@ -1,5 +1,7 @@
-"""LeRobot's own commands, one after another in one process: `DATA OUT` → OUT/run (trained), OUT/eval, OUT/tuned."""
+"""LeRobot's own commands, one after another in one process: `DATA OUT` → OUT/run (trained), OUT/broken (the same run
+from its middle on), OUT/longer (two steps more), OUT/eval, OUT/tuned."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -19,7 +21,7 @@ def command(main, **flags: object) -> None:
     main()
 
 
-def training(data: Path, output: Path, steps: int) -> dict[str, object]:
+def training(data: Path, output: Path, steps: int, save_freq: int) -> dict[str, object]:
     return {
         "dataset__repo_id": "local/data",
         "dataset__root": data,
@@ -28,7 +30,7 @@ def training(data: Path, output: Path, steps: int) -> dict[str, object]:
         "batch_size": 4,
         "num_workers": 0,
         "log_freq": 1,
-        "save_freq": steps,
+        "save_freq": save_freq,
         "wandb__enable": "false",
         "policy__device": "cpu",
         "policy__push_to_hub": "false",
@@ -37,7 +39,7 @@ def training(data: Path, output: Path, steps: int) -> dict[str, object]:
 
 def rounds(data: Path, output: Path) -> None:
     sizes = {f"policy__{name}": value for name, value in (SMALL | LAYERS).items()}
-    made = training(data, output / "run", 3)
+    made = training(data, output / "run", 4, 2)
     command(
         lerobot_train.main,
         **made,
@@ -46,6 +48,8 @@ def rounds(data: Path, output: Path) -> None:
         policy__chunk_size=6,
         policy__n_action_steps=4,
     )
+    resume(output / "run" / "checkpoints" / "000002", output / "broken")
+    resume(output / "run" / "checkpoints" / "000004", output / "longer", steps=6)
     trained = output / "run" / "checkpoints" / "last" / "pretrained_model"
     command(
         lerobot_eval.main,
@@ -56,7 +60,15 @@ def rounds(data: Path, output: Path) -> None:
         eval__batch_size=2,
         output_dir=output / "eval",
     )
-    command(lerobot_train.main, **training(data, output / "tuned", 1), policy__path=output / "ours")
+    command(lerobot_train.main, **training(data, output / "tuned", 1, 1), policy__path=output / "ours")
+
+
+def resume(checkpoint: Path, output: Path, **flags: object) -> None:
+    """In a copy, as after a stop: what came later is not there."""
+    copied = output / "checkpoints" / checkpoint.name
+    shutil.copytree(checkpoint, copied)
+    told = copied / "pretrained_model" / "train_config.json"
+    command(lerobot_train.main, config_path=told, resume="true", output_dir=output, **flags)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import small_policy
 import small_recording
 import torch
 from lerobot.configs import FeatureType, PolicyFeature
+from safetensors.torch import load_file
 
 from hardware.dataset.publish import PublishData, publish
 from hardware.errors import BadInput
@@ -94,13 +95,37 @@ def test_lerobot_train_goes_on_with_a_policy_of_ours(made: Path) -> None:
 def test_lerobot_train_keeps_the_average_of_its_steps(made: Path) -> None:
     folder = made / "run" / "checkpoints" / "last" / "pretrained_model"
     policy = TandemVLAPolicy.from_pretrained(folder)
-    assert policy.averaged_steps == 3
+    assert policy.averaged_steps == 4
     learning = torch.cat([weight.flatten() for weight in policy.get_optim_params()])
     named = dict(policy.averaged.named_parameters())
     averaged = torch.cat(
         [named[name].flatten() for name, weight in policy.model.named_parameters() if weight.requires_grad]
     )
     assert 0 < (learning - averaged).abs().max() < 0.1
+
+
+def stored(made: Path, run: str, step: int, file: str) -> dict[str, torch.Tensor]:
+    return load_file(made / run / "checkpoints" / f"{step:06}" / "pretrained_model" / file)
+
+
+@pytest.mark.timeout(1600)
+@pytest.mark.parametrize("file", ["model.safetensors", "learning.safetensors"])
+def test_a_resumed_run_of_lerobot_train_is_the_unbroken_run_bit_for_bit(made: Path, file: str) -> None:
+    """The average and what learns."""
+    middle, whole, broken = (stored(made, run, step, file) for run, step in (("run", 2), ("run", 4), ("broken", 4)))
+    assert all(torch.equal(whole[name], broken[name]) for name in whole)
+    assert any(not torch.equal(whole[name], middle[name]) for name in whole)
+
+
+@pytest.mark.timeout(1600)
+def test_a_finished_run_of_lerobot_train_goes_on_for_more_steps(made: Path) -> None:
+    policy = TandemVLAPolicy.from_pretrained(made / "longer" / "checkpoints" / "last" / "pretrained_model")
+    assert policy.averaged_steps == 6
+    before, after = (stored(made, run, step, "model.safetensors") for run, step in (("run", 4), ("longer", 6)))
+    moved = max(
+        float((after[name] - before[name]).abs().max()) for name in after if after[name].is_floating_point()
+    )
+    assert 0 < moved < 0.05  # a new policy would be as far off as its weights are large
 
 
 def lerobots(seed: int = 0) -> TandemVLAPolicy:
@@ -157,12 +182,12 @@ def test_the_average_acts_and_is_evaluated() -> None:
         with torch.no_grad():
             return float(policy(batch)[0])
 
-    before, evaluated = policy.predict_action_chunk(batch), loss()  # at first both are the same
+    policy.eval()
+    before, evaluated = policy.predict_action_chunk(batch), loss()
     with torch.no_grad():
         for weight in policy.get_optim_params():
             weight.add_(0.3)
     assert torch.equal(policy.predict_action_chunk(batch), before)
-    policy.eval()
     assert loss() == evaluated
     policy.train()
     assert loss() != evaluated

@@ -1,7 +1,8 @@
 """A TandemVLA as a LeRobot policy: LeRobot's batches in, losses and actions in physical units out.
 
 What LeRobot trains is averaged as `tandem vla sft` does it: the average is evaluated, and it is the policy that a
-checkpoint holds. The weights that were learning lie beside it, for `--resume=true` to go on with.
+checkpoint holds. The weights that were learning lie beside it, for `--resume=true` to go on with: exactly, since the
+loss's noise is of the step. (LeRobot restores torch's stream, and then draws from it for its loader.)
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from vla.windows import Windows
 
 LEARNING, AVERAGED = "model.", "averaged."
 """How the two policies' weights are named in LeRobot's own state dicts."""
-LEARNING_FILE, STEPS = "learning.safetensors", "averaged_steps"
+LEARNING_FILE, STEPS, NOISE = "learning.safetensors", "averaged_steps", "noise_seed"
 
 
 class TandemVLAPolicy(PreTrainedPolicy):
@@ -59,6 +60,7 @@ class TandemVLAPolicy(PreTrainedPolicy):
         self.model.config = self.model.config.but(voice=config.voice)
         self.averaged = copy.deepcopy(self.model).requires_grad_(False)
         self.averaged_steps = 0
+        self.noise_seed = drawn_seed()
         self._waiting: deque[Tensor] = deque()
 
     @classmethod
@@ -89,7 +91,9 @@ class TandemVLAPolicy(PreTrainedPolicy):
             return
         with safe_open(file, "pt") as stored:
             policy_file.restore(self.model, {name: stored.get_tensor(name) for name in stored.keys()}, str(file))  # noqa: SIM118
-            self.averaged_steps = int(stored.metadata()[STEPS])
+            told = stored.metadata()
+            self.averaged_steps = int(told[STEPS])
+            self.noise_seed = int(told.get(NOISE, self.noise_seed))
 
     def _save_pretrained(self, save_directory: Path, state_dict: dict[str, Tensor] | None = None) -> None:
         """`state_dict`: gathered by LeRobot where the weights are spread over several GPUs."""
@@ -104,7 +108,7 @@ class TandemVLAPolicy(PreTrainedPolicy):
         if state_dict is not None:
             artefact.write_bytes(save_directory / policy_file.WEIGHTS, save(gathered(AVERAGED)))
         if self.averaged_steps:
-            learning = save(gathered(LEARNING), {STEPS: str(self.averaged_steps)})
+            learning = save(gathered(LEARNING), {STEPS: str(self.averaged_steps), NOISE: str(self.noise_seed)})
             artefact.write_bytes(save_directory / LEARNING_FILE, learning)
 
     def update(self) -> None:
@@ -116,9 +120,9 @@ class TandemVLAPolicy(PreTrainedPolicy):
         return [weight for weight in self.parameters() if weight.requires_grad]
 
     def forward(self, batch: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
-        """The imitation loss; in `eval` of the average. Its noise is of torch's own stream, which LeRobot seeds."""
-        seed = int(torch.randint(0, 2**31 - 1, ()).item())
+        """The imitation loss; its noise is of the step. In `eval` of the average, with noise of torch's own stream."""
         model = self.model if self.training else self.averaged
+        seed = (self.noise_seed * 1_000_003 + self.averaged_steps) % 2**31 if self.training else drawn_seed()
         losses = model.loss(lerobot_batch.demonstrated(batch, self.model.interface), seed)
         return losses.total, {name: value for name, value in losses.parts.items() if name != "total"}
 
@@ -137,6 +141,11 @@ class TandemVLAPolicy(PreTrainedPolicy):
 
     def reset(self) -> None:
         self._waiting.clear()
+
+
+def drawn_seed() -> int:
+    """Of torch's stream, which LeRobot seeds."""
+    return int(torch.randint(0, 2**31 - 1, ()).item())
 
 
 def untrained(config: TandemVLAConfig, root: Path) -> TandemVLA:
@@ -163,7 +172,7 @@ def untrained(config: TandemVLAConfig, root: Path) -> TandemVLA:
         token_weight=config.token_weight,
         consistency_weight=config.consistency_weight,
         unfrozen_encoder=config.unfrozen_encoder,
-        seed=int(torch.randint(0, 2**31 - 1, ()).item()),
+        seed=drawn_seed(),
     )
     return sft.new_policy(settings, interface, Windows(episodes, interface))
 
