@@ -62,15 +62,15 @@ class Scale(Config):
     seeds: tuple[NonNegativeInt, ...] = (0, 1, 2)
     map_rollouts: PositiveInt = 10
     """Per cell, in the twin and in the plant each."""
-    deadlock_chunks: PositiveInt = 4000
-    twin_chunks: PositiveInt = 4000
+    deadlock_chunks: PositiveInt = 1500
+    twin_chunks: PositiveInt = 3000
     """Tried in the twin before the robot moves."""
     inherited: tuple[NonNegativeInt, NonNegativeInt] = (20, 0)
     """Successes and failures of them that the robot's buffer begins with."""
-    round_chunks: PositiveInt = 500
-    rounds: PositiveInt = 8
-    round_trials: PositiveInt = 20
-    offline_steps: NonNegativeInt = Field(default=500)
+    round_chunks: PositiveInt = 300
+    rounds: PositiveInt = 4
+    round_trials: PositiveInt = 30
+    offline_steps: NonNegativeInt = Field(default=300)
 
 
 QUICK = Scale(

@@ -48,7 +48,7 @@ class Algorithm(Config):
     rewards: Rewards = Rewards()
     critic: CriticSize = CriticSize()
     target_rate: float = Field(default=0.005, gt=0, le=1)
-    actor_rate: PositiveFloat = 3e-5
+    actor_rate: PositiveFloat = 3e-4
     acting_average: float = Field(default=0.99, ge=0, lt=1)
     """Decay of the averaged head, which is what acts: single updates move a success rate by a tenth."""
     critic_rate: PositiveFloat = 3e-4
@@ -84,7 +84,6 @@ PRESETS: dict[PresetName, Algorithm] = {
         calql=CalQL(alpha=0.0),
         gamma=0.97,
         offline_steps=0,
-        actor_rate=3e-4,
     ),
 }
 
