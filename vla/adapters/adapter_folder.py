@@ -37,7 +37,10 @@ def is_one(folder: Path) -> bool:
 
 
 def base_of(folder: Path) -> Path:
-    """The folder of the policy that the adapters are of; fetched first where it is named as on the hub."""
+    """The folder of the policy that the adapters are of; fetched first where it is named as on the hub.
+
+    `lerobot-train` writes the name as it was told: one relative to where it ran, which is often above the folder.
+    """
     file = folder / CONFIG
     try:
         told: Mapping[str, Any] = json.loads(file.read_text(encoding="utf-8"))
@@ -48,6 +51,9 @@ def base_of(folder: Path) -> Path:
         raise BadInput(
             f"{file} does not say of what policy its adapters are", "write base_model_name_or_path there"
         )
+    for place in (Path(), *folder.resolve().parents):
+        if (place / name).is_dir():
+            return place / name
     try:
         return lerobot_folder.local(name, revision)
     except BadInput as error:

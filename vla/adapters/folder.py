@@ -32,6 +32,10 @@ def open_policy(folder: Path, device: str | torch.device = "cpu") -> Policy:
         return policy_file.load_policy(folder, device)
     kind = kind_of(folder)
     if kind == TYPE:
+        if adapter_folder.is_one(folder):
+            raise BadInput(
+                f"{folder} has adapters of a {TYPE}, which learns with all its weights", "leave --peft out"
+            )
         raise BadInput(f"{folder} has no {policy_file.CONFIG}", "copy the whole folder")
     if kind not in KINDS:
         raise BadInput(f"{folder} is a '{kind}'; have: {TYPE}, {', '.join(KINDS)}")

@@ -28,7 +28,7 @@ ADAPTED = {
 """Kind → what is adapted unless modules are named: attention and MLP of each layer of the language model."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Adapters:
     """Those in one policy."""
 

@@ -221,6 +221,10 @@ def test_what_lerobot_train_leaves_is_opened(base: Path, tmp_path: Path) -> None
     assert isinstance(again, Pi0FastPolicy)
     assert torch.equal(spoken(again), spoken(policy))
     assert (spoken(again) - spoken(folders.open_policy(base))).abs().max() > 1e-2
+    told = json.loads((tmp_path / adapter_folder.CONFIG).read_text())
+    above = {"base_model_name_or_path": str(base.relative_to(base.parents[1]))}  # as a relative --policy.path
+    (tmp_path / adapter_folder.CONFIG).write_text(json.dumps(told | above))
+    assert adapter_folder.base_of(tmp_path) == base
     drawn = again.sample(seen(), 2, 1.0, seed=3)
     torch.testing.assert_close(
         again.log_probabilities(seen(), drawn.tokens, 1.0),
@@ -292,6 +296,9 @@ def test_adapters_of_another_base_are_refused(base: Path, learned: Path, tmp_pat
     told = json.loads((act / "config.json").read_text())
     (act / "config.json").write_text(json.dumps(told | {"type": "act"}))
     refused(changed(learned, tmp_path / "kind", base_model_name_or_path=str(act)), "adapters of a 'pi0_fast', and")
+    ours = changed(learned, tmp_path / "ours")
+    (ours / "config.json").write_text(json.dumps(told | {"type": "tandem_vla"}))
+    refused(ours, "has adapters of a tandem_vla")
     (gone / adapter_folder.WEIGHTS).unlink()
     refused(changed(gone, tmp_path / "empty", base_model_name_or_path=str(base)), "it has no adapter_model")
 
