@@ -29,9 +29,12 @@ Scenario = Literal["drop", "slide", "push", "lift"]
 SCENARIOS: tuple[Scenario, ...] = get_args(Scenario)
 
 DROP_M, DROP_TILT_RAD = 0.04, math.radians(8)
-PUSH_M, SLIDE_M = 0.05, 0.05
-PUSH_PACE, SLIDE_PACE = 0.25, 6.0
-"""Share of the speed of scripts: a push is slow enough that the thing stops with the tool, a shove is not."""
+PUSH_M, PUSH_PACE = 0.05, 0.25
+"""The pace is a share of the speed of scripts: slow enough that the thing stops with the tool."""
+SLIDE_M = 0.1
+"""How far friction lets a thing slide that starts with a speed. No tool strikes it: where a struck thing stops is a
+matter of the stroke's first 2 ms, and scatters by 3 to 34 mm in one engine when the thing starts 0.05 mm elsewhere."""
+GRAVITY_M_S2 = 9.81
 RUN_UP_M = 0.035
 """Between the tool and the thing's side before it is pushed: the jaws are 25 mm thick."""
 REST_S = 1.0
@@ -76,7 +79,7 @@ def acts(
             found[scenario] = script.act(scenario, control_hz)
         except (Unreachable, BadInput) as error:
             missing[scenario] = error.problem
-    if not {"push", "slide"} & found.keys():
+    if "push" not in found:
         raise BadInput(
             f"the arm cannot push '{object_name}': {missing['push']}", "name another --object, nearer to the arm"
         )
@@ -111,13 +114,8 @@ def clear(scene: SimScene, object_name: str, nearer_m: float) -> bool:
     if object_name not in scene.object_names:
         return False
     at = brought_nearer(scene.Ts_base_scan[object_name], nearer_m).translation_m[:2]
-    radius_m = {asset.name: float(np.hypot(*asset.size_m[:2])) / 2 for asset in scene.objects}
-    gaps_m = [
-        float(np.linalg.norm(scene.Ts_base_scan[name].translation_m[:2] - at)) - radius_m[name]
-        for name in scene.object_names
-        if name != object_name
-    ]
-    return float(np.linalg.norm(at)) >= NEAREST_M and min(gaps_m, default=1.0) > radius_m[object_name] + CLEAR_M
+    asset = scene.objects[scene.object_names.index(object_name)]
+    return float(np.linalg.norm(at)) >= NEAREST_M and min(gaps_m(scene, asset, at[None]), default=1.0) > CLEAR_M
 
 
 class ArmScript:
@@ -129,17 +127,17 @@ class ArmScript:
         self._T_base_obj = brought_nearer(upright(scene.Ts_base_scan[asset.name]), nearer_m)
 
     def act(self, scenario: Scenario, control_hz: float) -> Act:
+        hands_off = np.append(self._scene.hand.home, 1.0)
         if scenario == "drop":
-            rows = np.tile(np.append(self._scene.hand.home, 1.0), (round(REST_S * control_hz), 1))
-            return Act(scenario, self._asset.name, dropped(self._asset.name, self._T_base_obj), rows)
-        steps = self._lift() if scenario == "lift" else None
-        pace, way_m = (PUSH_PACE, PUSH_M) if scenario == "push" else (SLIDE_PACE, SLIDE_M)
-        if steps is not None:
-            return self._acted(scenario, steps, self._arm.approach_open, control_hz)
+            return dropped(self._asset, self._T_base_obj, hands_off, control_hz)
+        if scenario == "slide":
+            return slid(self._scene, self._asset, self._T_base_obj, self._directions(), hands_off, control_hz)
+        if scenario == "lift":
+            return self._acted(scenario, self._lift(), self._arm.approach_open, control_hz)
         failed: Unreachable | None = None
         for direction in self._directions():
             try:
-                return self._acted(scenario, self._shove(direction, way_m, pace), 0.0, control_hz)
+                return self._acted(scenario, self._shove(direction), 0.0, control_hz)
             except Unreachable as error:
                 failed = error
         assert failed is not None
@@ -159,17 +157,17 @@ class ArmScript:
         sides = [sign * self._T_base_obj.rotation[:, axis] for axis in (0, 1) for sign in (1, -1)]
         return sorted(sides, key=lambda side: -abs(float(side[:2] @ across)))
 
-    def _shove(self, direction: Float[ndarray, 3], way_m: float, pace: float) -> list[Step]:
+    def _shove(self, direction: Float[ndarray, 3]) -> list[Step]:
         half_m = float(np.abs(self._T_base_obj.rotation.T @ direction) @ np.array(self._asset.size_m)) / 2
         at = self._T_base_obj.translation_m
         at = np.array([at[0], at[1], max(at[2], self._scene.table_m + LOWEST_M)])
         yaw = math.atan2(direction[1], direction[0]) + math.pi / 2  # the jaws side by side, across the way
         behind = tip_down(yaw, at - (half_m + RUN_UP_M) * direction)
-        reached = tip_down(yaw, at + (way_m - half_m) * direction)
+        reached = tip_down(yaw, at + (PUSH_M - half_m) * direction)
         return [
             Step("reach", raised(behind, ABOVE_M), 0.0),
             Step("reach", behind, 0.0, "straight", 0.5, 0.2),
-            Step("reach", reached, 0.0, "straight", pace, 0.2),
+            Step("reach", reached, 0.0, "straight", PUSH_PACE, 0.2),
         ]
 
     def _lift(self) -> list[Step]:
@@ -214,17 +212,19 @@ class PusherScript:
         name, home = self._asset.name, self._scene.hand.home
         if scenario == "lift":
             raise BadInput("a twin without a robot has no gripper")
+        hands_off = np.append(home, 0.0)
         if scenario == "drop":
-            rows = np.tile(np.append(home, 0.0), (round(REST_S * control_hz), 1))
-            return Act(scenario, name, dropped(name, self._T_base_obj), rows)
+            return dropped(self._asset, self._T_base_obj, hands_off, control_hz)
+        if scenario == "slide":
+            ways = [self._T_base_obj.rotation[:, 0], -self._T_base_obj.rotation[:, 0]]
+            return slid(self._scene, self._asset, self._T_base_obj, ways, hands_off, control_hz)
         at = self._T_base_obj.translation_m
         at = np.array([at[0], at[1], self._scene.table_m + LOWEST_M])
         direction = self._T_base_obj.rotation[:, 0]
         half_m = self._asset.size_m[0] / 2
-        pace, way_m = (PUSH_PACE, PUSH_M) if scenario == "push" else (SLIDE_PACE, SLIDE_M)
-        behind, reached = at - (half_m + RUN_UP_M) * direction, at + (way_m - half_m) * direction
+        behind, reached = at - (half_m + RUN_UP_M) * direction, at + (PUSH_M - half_m) * direction
         start_at = np.array([*behind[:2], home[2]])
-        ways = [eased(start_at, behind, 0.5, control_hz), eased(behind, reached, pace, control_hz)]
+        ways = [eased(start_at, behind, 0.5, control_hz), eased(behind, reached, PUSH_PACE, control_hz)]
         rows = np.concatenate([*ways, np.tile(reached, (round(REST_S * control_hz), 1))])
         start = Start(q_rad=start_at, gripper_open=0.0, objects={name: self._T_base_obj})
         return Act(scenario, name, start, np.pad(rows, ((0, 0), (0, 1))))
@@ -254,10 +254,42 @@ def brought_nearer(T_base_obj: Pose, nearer_m: float) -> Pose:
     return Pose.from_parts("base", T_base_obj.child, T_base_obj.rotation, at)
 
 
-def dropped(name: str, T_base_obj: Pose) -> Start:
+def dropped(asset: ObjectAsset, T_base_obj: Pose, hands_off: Float[ndarray, " D"], control_hz: float) -> Act:
     lean = rotation_from_rotvec(np.array([DROP_TILT_RAD, 0.0, 0.0]))
     at = T_base_obj.translation_m + np.array([0.0, 0.0, DROP_M])
-    return Start(objects={name: Pose.from_parts("base", name, T_base_obj.rotation @ lean, at)})
+    start = Start(objects={asset.name: Pose.from_parts("base", asset.name, T_base_obj.rotation @ lean, at)})
+    return Act("drop", asset.name, start, np.tile(hands_off, (round(REST_S * control_hz), 1)))
+
+
+def slid(
+    scene: SimScene,
+    asset: ObjectAsset,
+    T_base_obj: Pose,
+    directions: Sequence[Float[ndarray, 3]],
+    hands_off: Float[ndarray, " D"],
+    control_hz: float,
+) -> Act:
+    """Along the first direction in which nothing stands in the way. Raises `BadInput` where there is none."""
+    assert asset.friction is not None  # a scene that can be simulated has it
+    way_m = np.linspace(0.0, SLIDE_M, 11)[:, None]
+    for direction in directions:
+        if min(gaps_m(scene, asset, T_base_obj.translation_m[:2] + way_m * direction[:2]), default=1.0) > 0:
+            speed_m_s = math.sqrt(2 * asset.friction * GRAVITY_M_S2 * SLIDE_M)
+            start = Start(objects={asset.name: T_base_obj}, speeds_m_s={asset.name: speed_m_s * direction})
+            lasts_s = speed_m_s / (asset.friction * GRAVITY_M_S2) + REST_S
+            return Act("slide", asset.name, start, np.tile(hands_off, (math.ceil(lasts_s * control_hz), 1)))
+    raise BadInput(f"something stands within {1000 * SLIDE_M:.0f} mm of '{asset.name}' on every side")
+
+
+def gaps_m(scene: SimScene, asset: ObjectAsset, at: Float[ndarray, "N 2"]) -> list[float]:
+    """Between the circles round the thing, were it at these places, and round each other one: the least of each."""
+    found = []
+    for other in (*scene.objects, *scene.fixed):
+        if other.name != asset.name:
+            T_base_other = scene.T_world_base.inverse() @ other.pose
+            radii_m = float(np.hypot(*asset.size_m[:2]) + np.hypot(*other.size_m[:2])) / 2
+            found.append(float(np.linalg.norm(at - T_base_other.translation_m[:2], axis=1).min()) - radii_m)
+    return found
 
 
 def rotation_about_z(angle_rad: float) -> Float[ndarray, "3 3"]:

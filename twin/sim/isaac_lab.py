@@ -91,7 +91,10 @@ class IsaacLabSim:
         qpos = np.stack([self.layout.qpos(start) for start in starts]) if starts else np.zeros((0, self.model.nq))
         things = np.stack([qpos[:, at : at + 7] for at in self.layout.object_q_at], axis=1)
         joints = qpos[:, [self.model.jnt_qposadr[joint] for joint, _ in self._driven]]
-        self._answer = self._ask({"op": "reset", "envs": chosen}, {"q": joints, "objects": things})
+        qvel = np.stack([self.layout.qvel(start) for start in starts]) if starts else np.zeros((0, self.model.nv))
+        speeds = np.stack([qvel[:, at : at + 3] for at in self.layout.object_dq_at], axis=1)
+        told = {"q": joints, "objects": things, "speeds": speeds}
+        self._answer = self._ask({"op": "reset", "envs": chosen}, told)
         return self.state()
 
     def step(self, action: Float[ndarray, "N D"]) -> SimState:

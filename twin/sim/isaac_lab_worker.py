@@ -62,11 +62,12 @@ class Twin:
         from isaaclab.assets import ArticulationCfg, AssetBaseCfg, RigidObjectCfg
         from isaaclab.scene import InteractiveScene, InteractiveSceneCfg
         from isaaclab.sim import SimulationCfg, SimulationContext, UsdFileCfg
-        from isaaclab_newton.physics import MJWarpSolverCfg, NewtonCfg
+        from isaaclab_newton.physics import MJWarpSolverCfg, NewtonCfg, NewtonManager
         from isaaclab_newton.physics.newton_manager_cfg import NewtonShapeCfg
 
         self._torch, self.settings = torch, settings
         solver = MJWarpSolverCfg(
+            class_type=newton_as_mujoco(),
             njmax=1024,
             nconmax=192,
             cone="elliptic",
@@ -100,6 +101,7 @@ class Twin:
         scene.robot = ArticulationCfg(prim_path=f"{ENVS}/robot", spawn=None, actuators={"servos": arms})
         self.scene = InteractiveScene(scene)
         self.sim.reset()
+        limit_servos(NewtonManager._solver, servos)
         self.robot = self.scene["robot"]
         self._joints = self._found(self.robot.find_joints, list(servos))
         self._tool = self._found(self.robot.find_bodies, [settings["tool_body"]])[0]
@@ -109,8 +111,9 @@ class Twin:
     def _found(find: Any, names: list[str]) -> list[int]:
         return list(find(names, preserve_order=True)[0])
 
-    def reset(self, envs: list[int], q: np.ndarray, objects: np.ndarray) -> None:
-        """`q` M × J in the order of the servos; `objects` M × K × 7 in the environment's own frame, wxyz."""
+    def reset(self, envs: list[int], q: np.ndarray, objects: np.ndarray, speeds: np.ndarray) -> None:
+        """`q` M × J in the order of the servos; `objects` M × K × 7 in the environment's own frame, wxyz; `speeds`
+        M × K × 3, m/s, of objects that do not turn."""
         torch, device = self._torch, self.sim.device
         ids = torch.tensor(envs, dtype=torch.int32, device=device)
         self.scene.reset(ids)
@@ -128,8 +131,10 @@ class Twin:
             thing.write_root_pose_to_sim_index(
                 root_pose=torch.tensor(xyzw, dtype=torch.float32, device=device), env_ids=ids
             )
-            none = torch.zeros((len(envs), 6), dtype=torch.float32, device=device)
-            thing.write_root_velocity_to_sim_index(root_velocity=none, env_ids=ids)
+            twist = np.concatenate([speeds[:, number], np.zeros((len(envs), 3))], axis=1)
+            thing.write_root_velocity_to_sim_index(
+                root_velocity=torch.tensor(twist, dtype=torch.float32, device=device), env_ids=ids
+            )
         self._time_s[envs] = 0.0
         self.sim.forward()
         self.scene.update(0.0)
@@ -159,6 +164,47 @@ class Twin:
         }
 
 
+def newton_as_mujoco() -> type:
+    """Newton's MuJoCo solver as MuJoCo itself would be set up, in two things that Isaac Lab's settings do not reach.
+
+    Boxes collide as boxes, by MuJoCo's own routine: by Newton's default, the general one for convex shapes, a box more
+    than 0.1° off flat stands on two points, not four (a drop then ended 3.8 mm off). A servo is one actuator, not a
+    spring and a damper apart, so that it can have MuJoCo's limit of force: see `limit_servos`.
+    """
+    import mujoco
+    from isaaclab_newton.physics.mjwarp_manager import NewtonMJWarpManager
+    from newton import JointTargetMode
+
+    class NewtonAsMujoco(NewtonMJWarpManager):  # Isaac Lab knows its backends by how this name begins
+        @classmethod
+        def _create_solver(cls, model: Any, solver_cfg: Any) -> Any:
+            modes = model.joint_target_mode.numpy()
+            modes[modes == int(JointTargetMode.POSITION_VELOCITY)] = int(JointTargetMode.POSITION)
+            model.joint_target_mode.assign(modes)
+            solver = super()._create_solver(model, solver_cfg)
+            for options in (solver.mj_model.opt, solver.mjw_model.opt):
+                options.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_NATIVECCD)
+            return solver
+
+    return NewtonAsMujoco
+
+
+def limit_servos(solver: Any, servos: Mapping[str, Mapping[str, float]]) -> None:
+    """Limits the servo's force (N m), as MuJoCo does, not the joint's, as Newton does.
+
+    The numbers are the same and the motion is not: only for a servo at its limit MuJoCo leaves the servo's damping out
+    of the implicit step. With Newton's limit the arm's joints gave way by 4 mrad in a fast shove.
+    """
+    paths = [solver.mj_model.joint(int(joint)).name for joint in solver.mj_model.actuator_trnid[:, 0]]
+    most = np.array(
+        [one["effort"] for path in paths for name, one in servos.items() if path.endswith(f"robot_{name}")]
+    )
+    ranges = solver.mjw_model.actuator_forcerange
+    wide = np.broadcast_to(np.stack([-most, most], axis=-1), ranges.numpy().shape)
+    ranges.assign(np.ascontiguousarray(wide, np.float32))
+    solver.mjw_model.actuator_forcelimited.assign(np.ones(len(most), bool))
+
+
 def as_numpy(values: Any) -> np.ndarray:
     """Of a torch tensor, a Warp array, or Isaac Lab's proxy of one."""
     values = getattr(values, "torch", values)
@@ -184,7 +230,7 @@ def serve(incoming: Stream, outgoing: Stream, make: Callable[[Message], Any] = T
             elif twin is None:
                 raise ValueError("the first message must be 'open'")
             elif head["op"] == "reset":
-                twin.reset(head["envs"], arrays["q"], arrays["objects"])
+                twin.reset(head["envs"], arrays["q"], arrays["objects"], arrays["speeds"])
             elif head["op"] == "step":
                 twin.step(arrays["goals"])
             drawn = head["op"] == "render"

@@ -82,8 +82,9 @@ class Twin:
         self.robots.set_dof_friction_properties(of("friction"), of("friction"), dof_indices=self._joints)
         self.robots.set_dof_max_efforts(of("effort"), dof_indices=self._joints)
 
-    def reset(self, envs: list[int], q: np.ndarray, objects: np.ndarray) -> None:
-        """`q` M × J in the order of the servos; `objects` M × K × 7 in the environment's own frame, wxyz."""
+    def reset(self, envs: list[int], q: np.ndarray, objects: np.ndarray, speeds: np.ndarray) -> None:
+        """`q` M × J in the order of the servos; `objects` M × K × 7 in the environment's own frame, wxyz; `speeds`
+        M × K × 3, m/s, of objects that do not turn."""
         if not envs:
             return
         angles = q.astype(np.float32)
@@ -95,7 +96,7 @@ class Twin:
         for number, thing in enumerate(self.things):
             at = (objects[:, number, :3] + self._origins[envs]).astype(np.float32)
             thing.set_world_poses(at, objects[:, number, 3:].astype(np.float32), indices=envs)
-            thing.set_velocities(still, still, indices=envs)
+            thing.set_velocities(speeds[:, number].astype(np.float32), still, indices=envs)
         self._time_s[envs] = 0.0
 
     def step(self, goals: np.ndarray) -> None:

@@ -31,13 +31,14 @@ class Layout:
         self.tool_body = model.body(hand.prefix + hand.tool_body).id
         objects = [model.joint(name) for name in scene.object_names]
         self.object_q_at = [int(joint.qposadr[0]) for joint in objects]
+        self.object_dq_at = [int(joint.dofadr[0]) for joint in objects]
         self.object_bodies = [model.body(name).id for name in scene.object_names]
         names = [model.body(body).name for body in model.geom_bodyid]
         self.robot_geoms: Bool[ndarray, " G"] = np.array([n.startswith(hand.bodies_start_with) for n in names])
         self._rest = mujoco.MjData(model).qpos.copy()
 
     def qpos(self, start: Start) -> Float[ndarray, " Q"]:
-        """Everything of a start, at rest."""
+        """Where everything of a start is; `qvel` says how fast."""
         hand, qpos = self.scene.hand, self._rest.copy()
         qpos[self.q_at] = self.q_rad(start)
         for name, angle_rad in self.scene.gripper_rest(start.gripper_open).items():
@@ -49,6 +50,13 @@ class Layout:
             qpos[at : at + 3] = T_world_object[:3, 3]
             mujoco.mju_mat2Quat(qpos[at + 3 : at + 7], T_world_object[:3, :3].ravel())
         return qpos
+
+    def qvel(self, start: Start) -> Float[ndarray, " V"]:
+        qvel = np.zeros(self.model.nv)
+        for name, at in zip(self.scene.object_names, self.object_dq_at, strict=True):
+            if name in start.speeds_m_s:
+                qvel[at : at + 3] = self.scene.T_world_base.rotation @ start.speeds_m_s[name]
+        return qvel
 
     def q_rad(self, start: Start) -> Float[ndarray, " J"]:
         return self.scene.hand.home if start.q_rad is None else np.asarray(start.q_rad, np.float64)

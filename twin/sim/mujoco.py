@@ -65,7 +65,7 @@ class MujocoSim:
         for env, start in zip(chosen, starts, strict=True):
             data = self._datas[env]
             mujoco.mj_resetData(self.model, data)
-            data.qpos[:] = self.layout.qpos(start)
+            data.qpos[:], data.qvel[:] = self.layout.qpos(start), self.layout.qvel(start)
             action = np.append(self.layout.q_rad(start), start.gripper_open)
             data.ctrl[:] = self.layout.ctrl(action[None])[0]
         self._all(self._read, chosen)

@@ -54,6 +54,8 @@ class MujocoWarpSim:
         self.camera_names = tuple(scene.cameras)
         with warp.ScopedDevice(self.device):
             self._model = mujoco_warp.put_model(self.model)
+            # boxes by MuJoCo's own routine, not by Warp's general one for convex shapes
+            self._model.opt.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_NATIVECCD)
             self._data = mujoco_warp.put_data(
                 self.model, self._resting(), n_envs, nconmax=CONTACTS_PER_ENV, njmax=CONSTRAINTS_PER_ENV
             )
@@ -70,7 +72,7 @@ class MujocoWarpSim:
         for env, start in zip(chosen, starts, strict=True):
             arrays["qpos"][env] = self.layout.qpos(start)
             arrays["ctrl"][env] = self.layout.ctrl(np.append(self.layout.q_rad(start), start.gripper_open)[None])[0]
-            arrays["qvel"][env] = arrays["qacc_warmstart"][env] = 0.0
+            arrays["qvel"][env], arrays["qacc_warmstart"][env] = self.layout.qvel(start), 0.0
             self._time_s[env] = 0.0
         for name, values in arrays.items():
             getattr(data, name).assign(values)

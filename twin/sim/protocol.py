@@ -22,7 +22,7 @@ CONTROL_HZ = 20.0
 
 @dataclass(frozen=True, eq=False)
 class Start:
-    """Where an episode begins; everything at rest."""
+    """Where an episode begins; at rest is what `speeds_m_s` does not name."""
 
     q_rad: Float[ndarray, " J"] | None = None
     """None: the home posture of the arm (metres instead of radians for a joint that slides)."""
@@ -30,6 +30,8 @@ class Start:
     """0 closed … 1 open."""
     objects: Mapping[str, Pose] = field(default_factory=dict)
     """T_base_object; an object that is missing stands where the scan saw it."""
+    speeds_m_s: Mapping[str, Float[ndarray, " 3"]] = field(default_factory=dict)
+    """Of objects, along the base frame's axes; none turns."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,9 +139,15 @@ def checked_starts(starts: Sequence[Start], envs: Sequence[int], joints: int, ob
             raise BadInput(f"a start has {joints} finite joint angles, not {np.asarray(start.q_rad).tolist()}")
         if not np.isfinite(start.gripper_open):
             raise BadInput(f"a start's gripper opening is {start.gripper_open}")
-        for name, pose in start.objects.items():
+        for name in (*start.objects, *start.speeds_m_s):
             if name not in object_names:
                 raise BadInput(f"no object '{name}' in the twin; have: {', '.join(object_names) or 'none'}")
+        for name, speed_m_s in start.speeds_m_s.items():
+            if np.shape(speed_m_s) != (3,) or not np.isfinite(speed_m_s).all():
+                raise BadInput(
+                    f"a start's speed of '{name}' is {np.asarray(speed_m_s).tolist()}, not three numbers"
+                )
+        for name, pose in start.objects.items():
             if pose.parent != "base":
                 raise BadInput(
                     f"a start's pose of '{name}' is T_{pose.parent}_{pose.child}; T_base_{name} is meant"

@@ -26,6 +26,7 @@ def main() -> None:
                 continue
         elif head["op"] == "reset":
             state["q"][head["envs"]], state["objects"][head["envs"]] = arrays["q"], arrays["objects"]
+            state["objects"][head["envs"], :, :3] += arrays["speeds"]  # a second on
             state["time_s"][head["envs"]] = 0.0
         else:
             if np.abs(arrays["goals"]).max() > 1.7:

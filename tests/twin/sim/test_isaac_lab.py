@@ -86,6 +86,17 @@ def test_it_starts_where_mujoco_starts(world: scene.SimScene, simulator: IsaacLa
         np.testing.assert_allclose(found.Ts_base_object[name], poses, atol=1e-6)
 
 
+def test_a_speed_of_a_start_reaches_its_thing_in_the_worlds_axes(
+    world: scene.SimScene, simulator: IsaacLabSim
+) -> None:
+    """The stand-in adds the speed to the place: in the base frame that is the speed that was given."""
+    still = simulator.reset([Start()] * 2).Ts_base_object
+    moved = simulator.reset([Start(), Start(speeds_m_s={"brick": np.array([0.1, -0.2, 0.3])})]).Ts_base_object
+    went = {name: moved[name][:, :3, 3] - still[name][:, :3, 3] for name in moved}
+    np.testing.assert_allclose(went["brick"], [[0, 0, 0], [0.1, -0.2, 0.3]], atol=1e-6)
+    np.testing.assert_allclose(went["block"], 0.0, atol=1e-6)
+
+
 def test_goals_reach_the_joints_and_time_goes_on(world: scene.SimScene, simulator: IsaacLabSim) -> None:
     simulator.reset([Start()] * 2)
     action = np.tile(np.append(world.hand.home - 0.05, 0.5), (2, 1))

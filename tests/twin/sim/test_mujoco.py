@@ -116,6 +116,10 @@ def test_unknown_names_are_refused_with_the_choices(armless):
     sim = open_simulator(armless)
     with pytest.raises(BadInput, match=r"no object 'cup'.*brick, wedge"):
         sim.reset([Start(objects={"cup": Pose.identity("base", "cup")})])
+    with pytest.raises(BadInput, match=r"no object 'cup'"):
+        sim.reset([Start(speeds_m_s={"cup": np.zeros(3)})])
+    with pytest.raises(BadInput, match="speed of 'brick'"):
+        sim.reset([Start(speeds_m_s={"brick": np.full(3, np.nan)})])
     with pytest.raises(BadInput, match="T_world_brick"):
         sim.reset([Start(objects={"brick": Pose.identity("world", "brick")})])
     with pytest.raises(BadInput, match=r"no camera 'cam_top'.*scan"):
