@@ -6,6 +6,7 @@ A person writes `hardware/cells/<name>.yaml`; every process of the cell reads th
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
@@ -35,6 +36,8 @@ class BenchPlant(Config):
     """The simulated robot side of a bench cell."""
 
     task: BenchTask = "pick_place"
+    starts: Literal["id", "ood"] = "id"
+    """Where its episodes begin: in the region of demonstrations, or outside."""
     seed: int = 0
     speed: PositiveFloat = 1.0
     """Simulated seconds per second. `CellConfig.sped_up` scales what belongs with it."""

@@ -144,6 +144,7 @@ def plant(cell: CellConfig, bench: BenchPlant, arm: ArmConfig) -> NodeSpec:
     values: dict[str, object] = {
         "name": cell.plant_name,
         "task": bench.task,
+        "starts": bench.starts,
         "seed": bench.seed,
         "speed": bench.speed,
     }

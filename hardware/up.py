@@ -46,6 +46,8 @@ class UpCell(Config):
     """A cell that ships (bench, bench_panda) or the path of a cell file."""
     task: str | None = None
     """On the bench: pick_place, peg_insertion or wiping. Elsewhere: the instruction, in words."""
+    starts: Literal["id", "ood"] | None = None
+    """On the bench: where episodes begin, in the region of the demonstrations or outside. None: as the cell says."""
     policy: Literal["scripted", "server", "none"] | None = None
     """None: as the cell file says; 'none': a person alone drives, at the page."""
     serve: str | None = None
@@ -142,6 +144,10 @@ def resolve(config: UpCell) -> CellConfig:
         chosen = chosen.but(bench=bench, task=task.instruction, episode_s=task.time_limit_s)
     elif config.task is not None:
         chosen = chosen.but(task=config.task)
+    if config.starts is not None:
+        if chosen.bench is None:
+            raise BadInput("only the bench places the object by itself", "leave --starts out")
+        chosen = chosen.but(bench=chosen.bench.but(starts=config.starts))
     if config.speed != 1.0:
         if config.record is not None:
             raise BadInput(
@@ -175,7 +181,9 @@ def guide_file(config: UpCell, cell: CellConfig, run: Path) -> Path | None:
         return None
     from hardware.bench import reset_guide  # builds the bench's model, which takes seconds
 
-    plant = PlantConfig(task=cell.bench.task, arm_model=cell.arm.model, seed=cell.bench.seed)
+    plant = PlantConfig(
+        task=cell.bench.task, starts=cell.bench.starts, arm_model=cell.arm.model, seed=cell.bench.seed
+    )
     made = reset_guide.guide(plant, config.seed, config.episodes or GUIDED_EPISODES)
     artefact.write_model(run / GUIDE, made)
     return run / GUIDE

@@ -35,13 +35,13 @@ class WholeDemo(Config):
     photos: int = Field(default=48, ge=8)
     """Of the phone's scan."""
     demos: PositiveInt = 10
-    wide: PositiveInt = 60
+    wide: PositiveInt = 100
     """Demonstrations of the expansion, in the twin, where the real ones are not."""
-    denser: PositiveInt = 20
+    denser: PositiveInt = 30
     """The same, where they are."""
-    sft_steps: PositiveInt = 1500
+    sft_steps: PositiveInt = 2500
     rft_steps: PositiveInt = 4
-    tried_chunks: PositiveInt = 600
+    tried_chunks: PositiveInt = 300
     """Of the parallel RL, in the twin."""
     trials: PositiveInt = 10
     """On the bench, of the first and of the last policy, in each part of the starts."""
@@ -184,7 +184,18 @@ def loop_stages(config: WholeDemo) -> Sequence[Stage]:
     mined, labels, judge, real = out / "mined", out / "labels", out / "judge", out / "real"
     in_twin = in_twin_of(out)
     learn_words = (
-        *("rl", "learn", str(out / "rft" / "policy"), "-o", str(rl), "--demos", demos, "--twin-demos", wide, denser),
+        *(
+            "rl",
+            "learn",
+            str(out / "rft" / "policy"),
+            "-o",
+            str(rl),
+            "--demos",
+            demos,
+            "--twin-demos",
+            wide,
+            denser,
+        ),
         *("--preset", "twinrl", "--offline-steps", "40", "--transitions", str(config.tried_chunks)),
         *("--demo-stride", "8", "--json", str(out / "rl.json"), *seed),
     )

@@ -276,7 +276,7 @@ class Learner:
                     if self.finished and self.has_caught_up:
                         time.sleep(3 * IDLE_S)  # actors hear of it with the answer that is under way
                         return True
-                    if time.monotonic() - self._heard_s > self.config.idle_timeout_s:
+                    if not self.finished and time.monotonic() - self._heard_s > self.config.idle_timeout_s:
                         return False
         finally:
             server.close()

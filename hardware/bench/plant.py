@@ -159,7 +159,7 @@ class Plant:
         return self._draw(camera, self.still())
 
     def reset(self, start: TaskStart | None = None, seed: int | None = None) -> TaskStart:
-        """A new episode: the arm at home with an open gripper, the object at `start` (drawn inside "id" if None)."""
+        """A new episode: the arm at home with an open gripper, the object at `start` (drawn if None)."""
         model, data = self.cell.model, self._data
         mujoco.mj_resetData(model, data)
         self._pending.clear()
@@ -177,7 +177,8 @@ class Plant:
     def place(self, start: TaskStart | None = None, seed: int | None = None) -> TaskStart:
         """A new episode with the arm where it is: as a person would, only the things are put at their start."""
         task = self.cell.task
-        chosen = self.draw_start("id", self.config.seed if seed is None else seed) if start is None else start
+        drawn = self.config.seed if seed is None else seed
+        chosen = self.draw_start(self.config.starts, drawn) if start is None else start
         for number, thing in enumerate(self.cell.things):
             home = chosen if number == 0 else task.layout.goal
             pose = on_table(thing.name, home, thing.size_m[2] / 2 + 0.0005)

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from hardware.bench.arm_models import ArmName
+from hardware.bench.tasks.start import Distribution
 from hardware.config import Config
 
 TaskName = Literal["pick_place", "peg_insertion", "wiping"]
@@ -49,6 +50,8 @@ class PlantConfig(Config):
     """A whole simulated cell. The same config and seed give the same motion and the same pictures."""
 
     task: TaskName = "pick_place"
+    starts: Distribution = "id"
+    """The regions that a reset draws from which is not told its start."""
     arm_model: ArmName = "so101"
     seed: int = Field(default=0, ge=0)
     physics: PlantPhysics = PlantPhysics()

@@ -31,7 +31,7 @@ from hardware.bench.live_camera import LiveCameraView, camera_model
 from hardware.bench.newest import NewestBlock
 from hardware.bench.plant import Plant
 from hardware.bench.plant_config import CameraName, LiveCamera, PlantConfig, PlantPhysics, TaskName
-from hardware.bench.tasks.start import TaskStart
+from hardware.bench.tasks.start import Distribution, TaskStart
 from hardware.config import Config
 from hardware.errors import BadInput, TandemError
 from hardware.messages import NANOSECONDS_PER_SECOND
@@ -55,6 +55,7 @@ class ServePlant(Config):
     name: str = "bench"
     """What clients call it; or the path of its socket."""
     task: TaskName = "pick_place"
+    starts: Distribution = "id"
     arm_model: ArmName = "so101"
     seed: int = Field(default=0, ge=0)
     speed: PositiveFloat = 1.0
@@ -74,6 +75,7 @@ class ServePlant(Config):
         )
         return PlantConfig(
             task=self.task,
+            starts=self.starts,
             arm_model=self.arm_model,
             seed=self.seed,
             physics=self.physics,

@@ -27,7 +27,7 @@ def guide(config: PlantConfig, seed: int, episodes: int) -> Guide:
     cell = workcell.build(config)
     thing = cell.things[0]
     starts = [
-        cell.task.layout.draw("id", np.random.default_rng([config.seed, seed + episode]))
+        cell.task.layout.draw(config.starts, np.random.default_rng([config.seed, seed + episode]))
         for episode in range(episodes)
     ]
     return Guide(

@@ -29,6 +29,16 @@ def test_an_unknown_task_of_the_bench_is_refused() -> None:
         up.resolve(UpCell(cell="bench", task="juggling"))
 
 
+def test_episodes_begin_outside_the_demonstrated_region_where_one_asks() -> None:
+    cell = up.resolve(UpCell(cell="bench", task="wiping", starts="ood"))
+    assert cell.bench is not None
+    assert (cell.bench.task, cell.bench.starts) == ("wiping", "ood")
+    [plant] = [node for node in graph(cell, Occasion(Path("cell.yaml"), Path("run"))) if node.name == "plant"]
+    assert "--starts ood" in " ".join(plant.arguments)
+    with pytest.raises(BadInput, match="only the bench places the object"):
+        up.resolve(UpCell(cell="so101", starts="ood"))
+
+
 def test_a_recording_keeps_the_clocks_speed() -> None:
     with pytest.raises(BadInput, match="teach a policy to move at that speed"):
         up.resolve(UpCell(cell="bench", speed=2.0, record=Path("e")))

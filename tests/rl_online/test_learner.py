@@ -144,6 +144,20 @@ def test_a_run_goes_on_with_what_another_learned_and_tried(tmp_path: Path):
         Learner(config.but(output=tmp_path / "other", inherit_successes=3), load_policy(tmp_path / "policy"))
 
 
+@pytest.mark.parametrize("tried", [4, 3])
+def test_a_learner_that_has_all_it_waits_for_catches_up_though_nobody_is_left(tmp_path: Path, tried: int):
+    prepared(tmp_path)
+    config = LearnOnline(
+        policy=tmp_path / "policy", output=tmp_path / "run", demos=(tmp_path / "demos",), transitions=4,
+        idle_timeout_s=1e-6,
+    )  # fmt: skip
+    with contextlib.closing(Learner(config, load_policy(tmp_path / "policy"))) as learner:
+        learner.add(some(tried, shape=learner.agent.shape))
+        assert learner.go_online() == (tried == 4)
+        if tried == 4:
+            assert learner.agent.progress.critic_updates == 8
+
+
 @pytest.mark.slow
 def test_kill_9_of_the_learner_loses_nothing_that_was_acknowledged(tmp_path: Path):
     shape = Agent(prepared(tmp_path), PRESETS["twinrl"]).shape

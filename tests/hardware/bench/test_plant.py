@@ -10,7 +10,7 @@ from hardware.bench.arm_models import ARMS
 from hardware.bench.live_camera import LiveCameraView, camera_model
 from hardware.bench.plant import Plant
 from hardware.bench.plant_config import LiveCamera, PlantConfig, PlantPhysics
-from hardware.bench.tasks.start import TaskStart
+from hardware.bench.tasks.start import Distribution, TaskStart
 from hardware.bench.workcell import camera_name
 from hardware.errors import BadInput
 from hardware.spatial import Pose
@@ -137,6 +137,13 @@ def test_starts_follow_the_seed_and_lie_in_their_regions(plant: Plant) -> None:
         assert len({start.x_m for start in starts}) == 40
         assert all(any(region.contains(start) for region in layout.starts[distribution]) for start in starts)
         assert not any(region.contains(start) for region in layout.starts[other] for start in starts)
+
+
+@pytest.mark.parametrize("starts", ["id", "ood"])
+def test_a_reset_draws_from_the_regions_of_its_configuration(starts: Distribution) -> None:
+    cell = Plant(PlantConfig(starts=starts, cameras={}))
+    assert cell.reset(seed=3) == cell.draw_start(starts, 3)
+    cell.close()
 
 
 def test_a_picture_comes_after_the_latency_with_the_stamp_of_its_exposure(plant: Plant) -> None:
