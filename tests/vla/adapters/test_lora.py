@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import dot_task
 import numpy as np
 import pytest
+import small_policy
 import tiny_pi0_fast
 import torch
 from lerobot.configs import PreTrainedConfig
@@ -19,7 +20,8 @@ from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 
 from hardware.errors import BadInput
-from vla import evaluate, rft, rft_source
+from hardware.messages import Observation
+from vla import evaluate, exchange, policy_file, rft, rft_source
 from vla.adapters import adapter_folder, lora
 from vla.adapters import folder as folders
 from vla.adapters.pi0_fast import Pi0FastPolicy
@@ -181,7 +183,16 @@ def test_our_loading_and_lerobots_own_give_the_same_chunks(learned: Path) -> Non
 
 
 def test_adapters_are_served_and_named_in_an_evaluation(base: Path, learned: Path) -> None:
-    assert open_tandem(learned).metadata
+    moment = Observation(
+        stamp_ns=5,
+        joint_names=("b", "a"),
+        q_rad=seen(1).state[0, ::-1].astype(float),
+        images={"front": seen(1).images["front"][0]},
+        image_stamps_ns={"front": 5},
+        instruction="touch the dot",
+    )
+    answer = open_tandem(learned).infer(exchange.message(moment))
+    np.testing.assert_allclose(answer["actions"], folders.open_policy(learned).act(seen(1))[0], atol=1e-6)
     about = [evaluate.identity(evaluate.EvaluatePolicy(policy=folder)) for folder in (base, learned)]
     assert about[0]["policy"] != about[1]["policy"]
 
@@ -201,7 +212,7 @@ def test_adapters_that_came_go_on_learning_from_where_they_were(learned: Path, t
         start(learned, tmp_path / "more")
 
 
-def test_what_lerobot_train_leaves_is_opened(base: Path, tmp_path: Path) -> None:
+def test_what_lerobot_train_leaves_is_opened_and_goes_on_learning(base: Path, tmp_path: Path) -> None:
     """As `lerobot-train --peft.method_type=LORA` does it, with the output layer adapted, too, and one layer whole."""
     policy = folders.open_policy(base)
     assert isinstance(policy, Pi0FastPolicy)
@@ -225,6 +236,15 @@ def test_what_lerobot_train_leaves_is_opened(base: Path, tmp_path: Path) -> None
     above = {"base_model_name_or_path": str(base.relative_to(base.parents[1]))}  # as a relative --policy.path
     (tmp_path / adapter_folder.CONFIG).write_text(json.dumps(told | above))
     assert adapter_folder.base_of(tmp_path) == base
+
+    run = start(tmp_path, tmp_path / "run", lora=Lora())
+    run.step()
+    run.keep()
+    kept = spoken(run.policy)
+    run.step()
+    assert not torch.equal(spoken(run.policy), kept)
+    assert torch.equal(spoken(rft.kept(run)), kept)
+    assert torch.equal(spoken(folders.open_policy(tmp_path / "run" / "policy")), kept)
     drawn = again.sample(seen(), 2, 1.0, seed=3)
     torch.testing.assert_close(
         again.log_probabilities(seen(), drawn.tokens, 1.0),
@@ -243,13 +263,14 @@ def test_target_modules_that_match_nothing_are_refused_with_those_that_would(bas
     assert {name.split(".lora_")[0].rpartition(".")[2] for name in trained(run.module)} == {"down_proj"}
 
 
-def test_settings_without_sense_are_refused(taught: Path, tmp_path: Path) -> None:
+def test_settings_without_sense_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValidationError, match="greater than 0"):
         Lora(rank=0)
     with pytest.raises(ValidationError, match="adapters need a rank"):
         Lora(alpha=8)
+    policy_file.save_policy(small_policy.policy(), tmp_path / "tandem_vla")
     with pytest.raises(BadInput, match="learns with all its weights"):
-        start(taught, tmp_path)
+        start(tmp_path / "tandem_vla", tmp_path / "out")
     other = SimpleNamespace(config=SimpleNamespace(type="act"))
     made = torch.nn.Sequential(torch.nn.Linear(2, 2))
     made.config = other.config  # pyright: ignore[reportAttributeAccessIssue]
