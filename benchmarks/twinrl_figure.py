@@ -1,4 +1,6 @@
-"""The picture of `benchmarks/twinrl.py`: the ablation, the failure maps against each other, success by robot steps."""
+"""The picture of `benchmarks/twinrl.py`: the ablation, the failure maps against each other, RL in the twin, success by
+robot steps.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +25,7 @@ def draw(file: Path, found: dict[str, Any], paper: Mapping[str, tuple[int, int]]
     panels = {
         "sft": lambda axes: ablation(axes, found["sft"], paper),
         "map": lambda axes: maps(axes, found["map"]),
+        "twin": lambda axes: before_and_after(axes, found["twin"]),
         "robot": lambda axes: learning(axes, found["robot"]),
     }
     shown = [name for name in panels if name in found]
@@ -59,6 +62,20 @@ def maps(axes: Axes, found: dict[str, Any]) -> None:
     axes.plot([0, 1], [0, 1], color="0.7", linewidth=0.8)
     axes.set_xlabel("success in the twin, per cell")
     axes.set_ylabel("success on the plant, per cell")
+
+
+def before_and_after(axes: Axes, found: dict[str, Any]) -> None:
+    """RL in the twin: success on the plant, with Wilson's intervals."""
+    for offset, part in enumerate(PARTS):
+        x = np.arange(2) + 0.4 * offset - 0.2
+        counts = [counts_of(found[when][part]) for when in ("before", "after")]
+        rate = np.array([each.successes / each.trials for each in counts])
+        axes.bar(x, 100 * rate, 0.38, color=COLOURS[part], label=f"{part}, simulated plant")
+        axes.errorbar(x, 100 * rate, 100 * beside(counts), fmt="none", color="black", capsize=3)
+    axes.set_xticks(range(2), ["before", "after"])
+    axes.set_xlabel(f"RL in the twin, from ({found['cell'].replace('_', ', ')})")
+    axes.set_ylabel("success [%]")
+    axes.set_ylim(0, 105)
 
 
 def learning(axes: Axes, runs: dict[str, Any]) -> None:
