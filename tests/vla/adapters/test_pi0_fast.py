@@ -1,14 +1,15 @@
 """LeRobot's π0-FAST network, tiny and with random weights, keeps the laws of a `TokenPolicy`."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+import tiny_pi0_fast
 import torch
 from lerobot.configs import FeatureType, NormalizationMode, PolicyFeature
 from lerobot.processor import UnnormalizerProcessorStep
 from torch import nn
-from transformers import PaliGemmaConfig
 
 from hardware.errors import BadInput
 from vla import fast_tokens
@@ -17,14 +18,17 @@ from vla.adapters.pi0_fast import WORD_MASK, WORDS, Pi0FastPolicy, Vocabulary
 from vla.normalise import Normaliser, Quantiles
 from vla.policy import Batch, Interface, ObservationBatch, TokenPolicy
 
-PX, H, D, WIDTH = 28, 4, 2, 32
+PX, H, D, WIDTH = tiny_pi0_fast.PX, tiny_pi0_fast.H, tiny_pi0_fast.D, tiny_pi0_fast.WIDTH
 pytestmark = pytest.mark.filterwarnings("default")
 
 
 class Words:
     """A tokenizer with the four members that are asked for."""
 
-    vocab_size, bos_token_id = 257_000, 2
+    bos_token_id = 2
+
+    def __init__(self, vocab_size: int = tiny_pi0_fast.WORDS) -> None:
+        self.vocab_size = vocab_size
 
     def encode(self, text: str, add_special_tokens: bool) -> list[int]:
         return [11, 12]
@@ -34,27 +38,11 @@ class Words:
 
 
 def network() -> nn.Module:
-    """LeRobot's own module at a fiftieth of its width; its constructor knows two sizes only."""
     from lerobot.policies.pi0_fast import modeling_pi0_fast as modeling
 
-    small = {
-        "hidden_size": 16,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-        "patch_size": 14,
-        "image_size": PX,
-    }
-    mapping = {**{name: modeling.CONFIG_MAPPING[name] for name in ("gemma",)}}
-    mapping["paligemma"] = lambda: PaliGemmaConfig(vision_config={"model_type": "siglip_vision_model", **small})
-    gemma = modeling.GemmaConfig(WIDTH, 2, 48, 2, 1, 16)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(modeling, "CONFIG_MAPPING", mapping)
-        patch.setattr(modeling, "get_gemma_config", lambda variant: gemma)
-        config = SimpleNamespace(paligemma_variant="tiny", dtype="float32", compile_model=False)
-        made = modeling.PI0FastPytorch(config, paligemma_tokenizer=Words())
-    projector = made.paligemma_with_expert.paligemma.model.multi_modal_projector
-    projector.linear = nn.Linear(16, WIDTH)
-    return made
+    config: Any = SimpleNamespace(paligemma_variant="tiny", dtype="float32", compile_model=False)
+    with tiny_pi0_fast.shrunk(depth=1):
+        return modeling.PI0FastPytorch(config, paligemma_tokenizer=None)
 
 
 class Wrapped(nn.Module):
@@ -132,7 +120,7 @@ def test_a_step_of_learning_makes_the_demonstration_likelier(policy: Pi0FastPoli
 
 def test_the_words_of_the_action_tokens_are_those_of_lerobot() -> None:
     """`vocab_size − 1 − skipped − token`, as LeRobot's own tokenizer step turns them."""
-    vocabulary = Vocabulary.of(Words(), 128, 3)
+    vocabulary = Vocabulary.of(Words(257_000), 128, 3)
     assert vocabulary.said.tolist() == [256_871, 256_870, 256_869, 13]
     assert vocabulary.prefix.tolist() == [2, 11, 12]
 
