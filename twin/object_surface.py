@@ -17,7 +17,7 @@ from numpy import ndarray
 from hardware.camera_model import CameraModel
 from hardware.errors import BadInput
 from hardware.progress import progress
-from twin import hollow
+from twin import hollow, relief
 from twin.mesh import TriangleMesh, open3d
 from twin.object_asset import ObjectAsset
 from twin.posed_images import PosedImages, View
@@ -51,12 +51,16 @@ def reconstruct(splat: Splat, asset: ObjectAsset, posed: PosedImages) -> Triangl
     inside = _carved(splat, asset, posed, views, points, TRUNCATION_M).reshape(shape)
     opaque = splat.select(splat.opacities > hollow.OPAQUE)
     past = -_carved(opaque, asset, posed, steep, points, 2 * hollow.DEEP_M, hollow.SHARE, 0.0).reshape(shape)
-    air = hollow.air(inside, past, voxel_m)
+    air, open_m = hollow.air(inside, past, voxel_m), _relief(opaque, asset, posed, steep, low, voxel_m, shape)
     if air is not None:
         inside = np.minimum(inside, np.clip(-air, -TRUNCATION_M, TRUNCATION_M))
+    if open_m is not None:
+        over_m = voxel_m * np.arange(shape[2])
+        inside = np.clip(open_m[:, :, None] - over_m, -TRUNCATION_M, TRUNCATION_M)
+        inside[open_m <= 0] = -TRUNCATION_M
     mesh = isosurface(inside, low, voxel_m)
     require_volume(mesh, asset.name)
-    return without_bias(mesh, splat)
+    return mesh if open_m is not None else without_bias(mesh, splat)  # what hovers over its floor is no crust
 
 
 def chosen_views(posed: PosedImages, asset: ObjectAsset) -> tuple[list[View], list[View]]:
@@ -181,6 +185,26 @@ def _carved(
             advance("")
     rank = min(len(views) - 1, int(share * len(views)))
     return np.partition(depths, rank, axis=0)[rank].astype(np.float64)
+
+
+def _relief(
+    splat: Splat,
+    asset: ObjectAsset,
+    posed: PosedImages,
+    views: Sequence[View],
+    low: Float[ndarray, 3],
+    voxel_m: float,
+    shape: ndarray,
+) -> Float[ndarray, "X Y"] | None:
+    """Heights of a shallow open thing, such as a tray; None of anything else."""
+    if asset.size_m[2] > relief.SHALLOW * min(asset.size_m[:2]):
+        return None
+    looks = []
+    for view in views:
+        T_cam_obj = np.linalg.inv(np.array(view.T_world_cam)) @ asset.pose.matrix
+        camera = close_up(posed.cameras[view.camera].pinhole(), T_cam_obj, asset)
+        looks.append(relief.Look(camera, T_cam_obj, surface(splat, camera, T_cam_obj)))
+    return relief.heights(looks, low, voxel_m, (int(shape[0]), int(shape[1])))
 
 
 def close_up(camera: CameraModel, T_cam_obj: Float[ndarray, "4 4"], asset: ObjectAsset) -> CameraModel:
