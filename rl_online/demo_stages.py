@@ -35,11 +35,11 @@ class WholeDemo(Config):
     photos: int = Field(default=48, ge=8)
     """Of the phone's scan."""
     demos: PositiveInt = 10
-    wide: PositiveInt = 100
-    """Demonstrations of the expansion, in the twin, where the real ones are not."""
+    wide: PositiveInt = 40
+    """Demonstrations of each of two expansions, in the twin, where the real ones are not."""
     denser: PositiveInt = 30
     """The same, where they are."""
-    sft_steps: PositiveInt = 2500
+    sft_steps: PositiveInt = 2000
     rft_steps: PositiveInt = 4
     tried_chunks: PositiveInt = 300
     """Of the parallel RL, in the twin."""
@@ -144,31 +144,34 @@ def policy_stages(config: WholeDemo) -> Sequence[Stage]:
     """Demonstrations from the bench and from the twin, and a policy of them."""
     out, seed = config.output, ("--seed", str(config.seed))
     demos, sft, rft = str(out / "demos"), out / "sft", out / "rft"
-    wide, denser = wide_stores(out)
     expand_words = tuple(
         (
             *("rl", "expand", demos, "-o", str(Path(store).parent), "--part", part, "--count", str(count)),
-            *("--turns", "4", "--json", str(out / f"expand_{part}.json"), *in_twin_of(out), *seed),
+            *("--turns", "4", "--json", f"{Path(store).parent}.json", *in_twin_of(out)),
+            *("--seed", str(3 * config.seed + number)),
         )
-        for store, part, count in ((wide, "ood", config.wide), (denser, "id", config.denser))
+        for number, (store, part, count) in enumerate(
+            zip(wide_stores(out), ("ood", "ood", "id"), (config.wide, config.wide, config.denser), strict=True)
+        )
     )
     looked_at = ("--picture-stride", "2", "--cached-variants", "2", "--features", str(out / "features"))
     sft_words = (
-        *("vla", "sft", demos, wide, denser, "-o", str(sft), "--state-names", *READS, "--no-language"),
-        *("--optimisation.steps", str(config.sft_steps), *looked_at),
+        *("vla", "sft", demos, *wide_stores(out), "-o", str(sft), "--state-names", *READS, "--no-language"),
+        *("--optimisation.steps", str(config.sft_steps), "--token-share", "0.25", *looked_at),
         *("--evaluation.every-steps", str(config.sft_steps), *seed),
     )
     rft_words = (
-        *("vla", "rft", str(sft / "policy"), wide, "-o", str(rft), "--optimisation.steps", str(config.rft_steps)),
-        *("--evaluation.every-steps", str(config.rft_steps), *looked_at, *seed),
+        *("vla", "rft", str(sft / "policy"), wide_stores(out)[0], "-o", str(rft)),
+        *("--optimisation.steps", str(config.rft_steps), "--evaluation.every-steps", str(config.rft_steps)),
+        *(*looked_at, *seed),
     )
     return (
         Stage(
             "expand",
             "the demonstrations bent to other starts, in the twin's physics and pictures",
             expand_words,
-            out / "expand_ood.json",
-            lambda f: f"{f['kept']} of {f['tried']} outside the demonstrated region succeeded and were kept",
+            out / "wide.json",
+            lambda f: f"{f['kept']} of {f['tried']} succeeded and were kept in the first of three parts",
         ),
         Stage("sft", "supervised fine-tuning", (sft_words,)),
         Stage("rft", "reinforcement fine-tuning by process rewards", (rft_words,)),
@@ -180,22 +183,11 @@ def loop_stages(config: WholeDemo) -> Sequence[Stage]:
     """Learning by trying: in the twin, then guided by what the twin found, on the bench."""
     out, seed = config.output, ("--seed", str(config.seed))
     demos, rl = str(out / "demos"), out / "rl"
-    wide, denser = wide_stores(out)
     mined, labels, judge, real = out / "mined", out / "labels", out / "judge", out / "real"
     in_twin = in_twin_of(out)
     learn_words = (
-        *(
-            "rl",
-            "learn",
-            str(out / "rft" / "policy"),
-            "-o",
-            str(rl),
-            "--demos",
-            demos,
-            "--twin-demos",
-            wide,
-            denser,
-        ),
+        *("rl", "learn", str(out / "rft" / "policy"), "-o", str(rl)),
+        *("--demos", demos, "--twin-demos", *wide_stores(out)),
         *("--preset", "twinrl", "--offline-steps", "40", "--transitions", str(config.tried_chunks)),
         *("--demo-stride", "8", "--json", str(out / "rl.json"), *seed),
     )
@@ -210,7 +202,17 @@ def loop_stages(config: WholeDemo) -> Sequence[Stage]:
     train_words = ("rl", "reward", "train", str(labels), "-o", str(judge), "--json", str(out / "judge.json"))
     real_words = (
         *("rl", "real", "bench", "--policy", str(rl / "policy"), "--plan", str(mined / "resets.json")),
-        *("--reward", str(judge), "--demos", demos, "--twin-successes", wide, "-o", str(real), *in_twin),
+        *(
+            "--reward",
+            str(judge),
+            "--demos",
+            demos,
+            "--twin-successes",
+            wide_stores(out)[0],
+            "-o",
+            str(real),
+            *in_twin,
+        ),
         *("--preset", "twinrl", "--offline-steps", "0", "--intervention", "scripted"),
         *("--minutes", "3", "--episodes", str(config.real_episodes), "--gate.trials", "4"),
         *("--gate.every-episodes", "2", "--recreate", "1", "--json", str(out / "real.json"), *seed),
@@ -245,9 +247,9 @@ def loop_stages(config: WholeDemo) -> Sequence[Stage]:
     )  # fmt: skip
 
 
-def wide_stores(out: Path) -> tuple[str, str]:
-    """Of the expansion: outside the demonstrated region, and inside."""
-    return str(out / "wide" / "store"), str(out / "denser" / "store")
+def wide_stores(out: Path) -> tuple[str, str, str]:
+    """Of the expansions: two outside the demonstrated region, one inside. So two cores are busy to the end."""
+    return str(out / "wide" / "store"), str(out / "wide_2" / "store"), str(out / "denser" / "store")
 
 
 def in_twin_of(out: Path) -> Words:

@@ -37,6 +37,7 @@ def settings(config: TrainPolicy) -> TrainPolicy:
         architecture=kept.architecture,
         voice=kept.voice,
         token_weight=kept.token_weight,
+        token_share=kept.token_share,
         consistency_weight=kept.consistency_weight,
         unfrozen_encoder=kept.unfrozen_encoder,
     )

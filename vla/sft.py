@@ -174,6 +174,7 @@ def new_policy(
         architecture=config.architecture,
         voice=config.voice,
         token_weight=config.token_weight,
+        token_share=config.token_share,
         consistency_weight=config.consistency_weight,
         unfrozen_encoder=config.unfrozen_encoder,
     )

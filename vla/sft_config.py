@@ -78,6 +78,8 @@ class TrainPolicy(TrainingRun):
     voice: Literal["consistency", "tokens"] = "consistency"
     token_weight: NonNegativeFloat = 0.1
     """Small: a few demonstrations' tokens are learned by heart, at the expense of what the heads share."""
+    token_share: float = Field(default=1.0, gt=0, le=1)
+    """Of each batch's windows, those whose tokens are learned, too: tokens are half of a step's time."""
     consistency_weight: NonNegativeFloat = 1.0
     fast: Path | None = None
     """Folder of the universal FAST tokenizer. Without it, tokens are fitted on this data."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -49,6 +50,8 @@ class TandemConfig(Config):
     voice: Voice = "consistency"
     """Which head acts."""
     token_weight: NonNegativeFloat = 0.1
+    token_share: float = Field(default=1.0, gt=0, le=1)
+    """Of each training batch's windows, those whose tokens are learned, too: tokens are half of a step's time."""
     consistency_weight: NonNegativeFloat = 1.0
     aim_weight: NonNegativeFloat = 1.0
     """0 leaves a head untrained, and costs no time."""
@@ -270,7 +273,9 @@ class TandemVLA(nn.Module):
         context = seen.context
         parts: dict[str, Tensor] = {}
         if self.config.token_weight > 0:
-            parts["token"] = self.token_head.loss(context, self.padded(self.fast.encode(actions))).mean()
+            rows = math.ceil(self.config.token_share * len(actions))
+            spoken = self.padded(self.fast.encode(actions[:rows]))
+            parts["token"] = self.token_head.loss(context[:rows], spoken).mean()
         if self.config.consistency_weight > 0:
             parts["consistency"] = self._consistency_loss(context, actions, batch.padded, seed).mean()
         if self.config.aim_weight > 0 and batch.keyframes is not None and self.interface.state_names:

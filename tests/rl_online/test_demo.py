@@ -112,8 +112,8 @@ def is_running(pid: int) -> bool:
 def test_a_stage_says_its_figures(tmp_path: Path) -> None:
     [expanded] = [stage for stage in stages(WholeDemo(output=tmp_path)) if stage.name == "expand"]
     assert told(expanded) == ""
-    (tmp_path / "expand_ood.json").write_text('{"kept": 7, "tried": 9}')
-    assert told(expanded) == "7 of 9 outside the demonstrated region succeeded and were kept"
+    (tmp_path / "wide.json").write_text('{"kept": 7, "tried": 9}')
+    assert told(expanded) == "7 of 9 succeeded and were kept in the first of three parts"
 
 
 def test_what_a_person_tells_the_twin_is_near_the_truth() -> None:
