@@ -218,11 +218,15 @@ class Agent:
         artefact.write_bytes(file, save(on_cpu, {"progress": self.progress.model_dump_json()}))
 
     def inherit(self, file: Path) -> None:
-        """Head and critics of another run's checkpoint; counts and optimisers begin anew. Raises as `restore` does."""
+        """Acting head and critics of another run's checkpoint; counts and optimisers begin anew. Raises as `restore`.
+
+        Learning goes on from the averaged head: a young average follows soon, and should not leave what had acted.
+        """
         self._take(self._read(file)[1])
+        self.head.load_state_dict(self.averaged.state_dict())
 
     def restore(self, file: Path) -> None:
-        """Raises `BadInput` for a checkpoint of another policy."""
+        """Raises `BadInput` for a checkpoint of another policy, or of a version that averaged nothing."""
         progress, tensors = self._read(file)
         self.progress = progress
         self._take(tensors)
@@ -235,6 +239,8 @@ class Agent:
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - not a dict
         if progress.embedding != self.shape.embedding:
             raise BadInput(f"{file} belongs to another policy", "name a new --output")
+        if not part(tensors, "averaged."):
+            raise BadInput(f"{file} is of an earlier version: it has no averaged head", "begin the run anew")
         return progress, tensors
 
     def _take(self, tensors: dict[str, Tensor]) -> None:

@@ -60,8 +60,8 @@ class LearnOnline(Config):
     twin_demos: tuple[Path, ...] = ()
     """The same, made in the twin (`tandem rl expand`)."""
     inherit: Path | None = None
-    """A run of the same backbone, in the twin: its head and critics are gone on with, and some of its episodes are
-    among what was tried before this run's first."""
+    """A run of the same backbone, in the twin: its acting head and critics are gone on with, and some of its episodes
+    are among what was tried before this run's first."""
     inherit_successes: NonNegativeInt = 20
     """The newest of them. 20 successes and no failure is the best of TwinRL's ablation."""
     inherit_failures: NonNegativeInt = 0

@@ -40,7 +40,11 @@ def plant_of(cell: CellConfig) -> PlantConfig:
     camera = cell.cameras[reset_guide.CAMERA]
     live = LiveCamera(width_px=camera.width_px, height_px=camera.height_px)
     return PlantConfig(
-        task=cell.bench.task, arm_model=cell.arm.model, seed=cell.bench.seed, cameras={reset_guide.CAMERA: live}
+        task=cell.bench.task,
+        starts=cell.bench.starts,
+        arm_model=cell.arm.model,
+        seed=cell.bench.seed,
+        cameras={reset_guide.CAMERA: live},
     )
 
 

@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from hardware.dataset.frame_grid import SOURCES
 from hardware.errors import BadInput
@@ -108,6 +110,32 @@ def test_a_stopped_agent_goes_on_exactly(tmp_path: Path):
     for one, two in zip(whole.critic.parameters(), second.critic.parameters(), strict=True):
         assert torch.equal(one, two)
     assert whole.published() == second.published()
+
+
+def test_what_is_inherited_is_the_head_that_acted(tmp_path: Path):
+    """And goes on learning from there: after the first update, too, the average is near it."""
+    first, second = agent(seed=3), agent(seed=4)
+    for number in range(8):
+        first.update(rows(8, first, id=np.arange(8) + 8 * number), "offline")
+    first.save(tmp_path / "agent.safetensors")
+    second.inherit(tmp_path / "agent.safetensors")
+    assert second.published() == first.published()
+    pairs = list(zip(second.head.parameters(), first.averaged.parameters(), first.head.parameters(), strict=True))
+    assert all(torch.equal(learns, acted) for learns, acted, _ in pairs)
+    assert not all(torch.equal(learns, learned) for learns, _, learned in pairs)
+    assert second.progress.actor_updates == 0
+
+
+def test_a_checkpoint_without_an_averaged_head_is_refused(tmp_path: Path):
+    made, file = agent(), tmp_path / "agent.safetensors"
+    made.save(file)
+    with safe_open(str(file), framework="pt") as stored:
+        told = stored.metadata()
+        kept = {name: stored.get_tensor(name) for name in stored.keys() if not name.startswith("averaged.")}  # noqa: SIM118
+    save_file(kept, file, told)
+    for take in (made.restore, made.inherit):
+        with pytest.raises(BadInput, match="no averaged head"):
+            take(file)
 
 
 def test_a_published_head_acts_as_the_average_of_the_learners(tmp_path: Path):
