@@ -23,7 +23,7 @@ class Learner(nn.Module):
 
     def __init__(self, policy: TandemVLA) -> None:
         super().__init__()
-        self.policy = policy
+        self.policy = policy.train()
         if policy.config.token_weight == 0:
             policy.token_head.requires_grad_(False)
         if policy.config.consistency_weight == 0:

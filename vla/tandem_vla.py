@@ -267,13 +267,16 @@ class TandemVLA(nn.Module):
     # ── learning ────────────────────────────────────────────────────────────────────────────────────────────
 
     def loss(self, batch: Batch, seed: int) -> Losses:
-        """token_weight · cross-entropy + consistency_weight · L_BC + aim_weight · L_aim, means over the batch."""
+        """token_weight · cross-entropy + consistency_weight · L_BC + aim_weight · L_aim, means over the batch.
+
+        In training the cross-entropy is of the batch's first `token_share` alone.
+        """
         actions = self._demonstrated(batch)
         seen = self._seen(self.inputs(batch.observations))
         context = seen.context
         parts: dict[str, Tensor] = {}
         if self.config.token_weight > 0:
-            rows = math.ceil(self.config.token_share * len(actions))
+            rows = math.ceil((self.config.token_share if self.training else 1) * len(actions))
             spoken = self.padded(self.fast.encode(actions[:rows]))
             parts["token"] = self.token_head.loss(context[:rows], spoken).mean()
         if self.config.consistency_weight > 0:

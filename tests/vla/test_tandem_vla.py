@@ -132,13 +132,14 @@ def test_a_head_without_weight_is_not_trained() -> None:
 
 
 def test_tokens_are_learned_from_a_share_of_the_batch() -> None:
-    whole, half = small_policy.policy(), small_policy.policy(token_share=0.5)
+    whole, half = small_policy.policy(), small_policy.policy(token_share=0.5).train()
     batch = demonstrated(small_policy.batch(4))
     actions = whole._demonstrated(batch)
     context = whole.context(whole.inputs(batch.observations))
     first = whole.token_head.loss(context[:2], whole.padded(whole.fast.encode(actions[:2]))).mean()
     assert half.loss(batch, 0).parts["token"] == pytest.approx(float(first.detach()), rel=1e-4)
     assert half.loss(batch, 0).parts["consistency"] == whole.loss(batch, 0).parts["consistency"]
+    assert half.eval().loss(batch, 0).parts == whole.loss(batch, 0).parts  # as held-out episodes are scored
 
 
 def test_an_unfrozen_encoder_learns_and_a_frozen_one_does_not() -> None:

@@ -78,6 +78,8 @@ def opened(policy: Any, folder: Path, base: Path) -> Adapters:
     told = PeftConfig.from_pretrained(str(folder))
     if told.is_prompt_learning:
         raise BadInput(f"{folder} adapts by {told.peft_type}, which is no part of a layer", "take LoRA")
+    if base.name == Path(str(told.base_model_name_or_path)).name:  # a folder of this machine, not the hub's
+        told.base_model_name_or_path = str(base.resolve())  # what is saved elsewhere would not find a relative one
     tensors = adapter_folder.stored(folder)
     try:
         model = PeftModel.from_pretrained(policy, str(folder), config=told, is_trainable=True)

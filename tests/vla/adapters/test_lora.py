@@ -245,6 +245,8 @@ def test_what_lerobot_train_leaves_is_opened_and_goes_on_learning(base: Path, tm
     assert not torch.equal(spoken(run.policy), kept)
     assert torch.equal(spoken(rft.kept(run)), kept)
     assert torch.equal(spoken(folders.open_policy(tmp_path / "run" / "policy")), kept)
+    saved = json.loads((tmp_path / "run" / "policy" / adapter_folder.CONFIG).read_text())
+    assert saved["base_model_name_or_path"] == str(base)  # no longer relative: the run may lie anywhere
     drawn = again.sample(seen(), 2, 1.0, seed=3)
     torch.testing.assert_close(
         again.log_probabilities(seen(), drawn.tokens, 1.0),
