@@ -19,9 +19,10 @@ class ActorWeights(Config):
     imitation: NonNegativeFloat
     """β"""
     value: NonNegativeFloat
-    """η. The published ones are of actions that are steps of a centimetre; ours are joint positions, 1 is half of what
-    was demonstrated, about 15 cm, and an error's square 225 times as small. η is the published one over 50 for that: at
-    its own size a policy of 18 successes in 20 had none after 200 updates."""
+    """η. The published ones are of actions that are steps of a centimetre. Ours are joint positions: 1 is half of what
+    was demonstrated, about 15 cm, so that the same error's square is 225 times as small beside the same pull. η is
+    therefore the published one over `VALUE_DIVISOR`: at its own size a policy of 18 successes in 20 had none after 200
+    updates. Where nothing is imitated (`hil_serl`, online) there is nothing to weigh it against, and it stays."""
 
 
 class Rewards(Config):
@@ -63,18 +64,18 @@ class Algorithm(Config):
     """Critic updates for each chunk that the actors add; the learner waits for more when it is ahead."""
 
 
-OURS = 50
+VALUE_DIVISOR = 50
 """See `ActorWeights.value`."""
 PRESETS: dict[PresetName, Algorithm] = {
     "twinrl": Algorithm(
         name="twinrl",  # arXiv 2602.09023 and its released offline code; the seed is its best of the ablation
-        offline=ActorWeights(imitation=1.0, value=0.1 / OURS),
-        online=ActorWeights(imitation=0.5, value=1.0 / OURS),
+        offline=ActorWeights(imitation=1.0, value=0.1 / VALUE_DIVISOR),
+        online=ActorWeights(imitation=0.5, value=1.0 / VALUE_DIVISOR),
     ),
     "conrft": Algorithm(
         name="conrft",  # arXiv 2502.05450, the paper's weights (its code: cql 0.1, online 0.1 and 1.0)
-        offline=ActorWeights(imitation=1.0, value=0.1 / OURS),
-        online=ActorWeights(imitation=0.5, value=1.0 / OURS),
+        offline=ActorWeights(imitation=1.0, value=0.1 / VALUE_DIVISOR),
+        online=ActorWeights(imitation=0.5, value=1.0 / VALUE_DIVISOR),
         calql=CalQL(alpha=0.01),
     ),
     "hil_serl": Algorithm(

@@ -105,10 +105,7 @@ def hull_of(model: mujoco.MjModel, mesh: int) -> tuple[Float[ndarray, "N 3"], In
     PhysX) and drops others: the jaws' hulls then part by 0.3 mm. This one is within the bound already.
     """
     graph, first = model.mesh_graph[model.mesh_graphadr[mesh] :], int(model.mesh_vertadr[mesh])
-    vertices, faces = (
-        int(graph[0]),
-        int(graph[1]),
-    )  # then: edges' places, vertices' numbers in the mesh, edges, faces
+    vertices, faces = map(int, graph[:2])  # then: edges' places, vertices' numbers in the mesh, edges, faces
     numbers = graph[2 + vertices : 2 + 2 * vertices]
     edges = vertices + 3 * faces
     corners = graph[2 + 2 * vertices + edges :][: 3 * faces].reshape(-1, 3)
