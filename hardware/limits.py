@@ -46,8 +46,7 @@ Kind = Literal[
     "start",
 ]
 
-_REPORTED_RAD = 1e-6  # below that, sent and asked are the same
-_REPORTED_M = 1e-6
+_REPORTED_RAD = _REPORTED_M = 1e-6  # below that, sent and asked are the same
 _LINE_HALVINGS = 6
 
 

@@ -70,7 +70,8 @@ class Windows:
 
     def batch(self, windows: Sequence[Window], variants: Sequence[int], late: Sequence[int] = ()) -> Batch:
         """The given windows; `variants` says which of the feature variants each one takes, `late` how many steps later
-        than its pictures the joints were read and the chunk begins (none: as recorded).
+        than its pictures the joints were read and the chunk begins (none: as recorded). A step that has no picture is
+        shown the last before it.
         """
         episodes, seen = [self.episodes[number] for number, _ in windows], windows
         windows = [
