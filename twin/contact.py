@@ -142,8 +142,7 @@ def write(bundle: Path, asset: ObjectAsset, known: Known) -> ObjectAsset:
     folder = object_asset.folder(bundle, asset.name)
     splat = splat_ply.read(folder / asset.splat)
     surface = object_surface.reconstruct(splat, asset, posed)
-    if asset.footprint != "cylinder" and collision.primitive(asset, surface) is None:
-        asset, surface, splat = recentred(asset, surface, splat)
+    asset, surface, splat = settled(asset, surface, splat)
     shape = collision.collider(asset, surface, splat)
     fitted, looked = collision.fit(shape, splat), sight.look(shape, splat, asset, posed)
     volume_m3 = shape.volume_m3 if shape.pieces[0].kind != "mesh" else object_surface.signed_volume_m3(surface)
@@ -172,6 +171,23 @@ def write(bundle: Path, asset: ObjectAsset, known: Known) -> ObjectAsset:
     artefact.write_model(folder / object_asset.ASSET, done)
     log.info("%s: %s, %d piece(s), %.3f kg", asset.name, shape.pieces[0].kind, len(shape.pieces), mass.value)
     return done
+
+
+def settled(
+    asset: ObjectAsset, surface: mesh.TriangleMesh, splat: Splat
+) -> tuple[ObjectAsset, mesh.TriangleMesh, Splat]:
+    """The outline where its shape fits the carved surface, else what the surface itself shows.
+
+    A round outline stays where it is, for a handle would move it, unless the surface is a box: of a few hundred
+    Gaussians a small block's outline looks round.
+    """
+    if collision.primitive(asset, surface) is not None:
+        return asset, surface, splat
+    placed, turned, own = recentred(asset, mesh.open3d().geometry.TriangleMesh(surface), splat)
+    if asset.footprint != "cylinder":
+        return placed, turned, own
+    box = placed.but(footprint="box")
+    return (asset, surface, splat) if collision.primitive(box, turned) is None else (box, turned, own)
 
 
 def recentred(

@@ -6,9 +6,10 @@ import small_objects as small
 
 from hardware.config import read
 from hardware.errors import BadInput
+from twin import collision, contact
 from twin.contact import GiveContact, give, parsed
 from twin.export import mjcf
-from twin.object_asset import ObjectAsset
+from twin.object_asset import Convex, ObjectAsset
 from twin.segment import SegmentTwin, segment
 
 NAMES = ["cup", "tin"]
@@ -81,3 +82,32 @@ def test_an_estimate_is_written_into_the_object_and_the_simulated_body_weighs_it
     assert asset.friction_known.source == "table"
     assert mjcf.load(bundle).body("tin").mass[0] == pytest.approx(asset.mass.value, rel=1e-5)
     assert asset.mass_kg == pytest.approx(0.31, abs=0.003)
+
+
+BLOCK = Convex(kind="box", half_m=(0.016, 0.016, 0.015), at_m=(0.001, 0.001, 0.0), yaw_rad=0.6)
+LONG = Convex(kind="box", half_m=(0.05, 0.012, 0.015))
+ROUND = ObjectAsset(
+    name="thing", T_world_obj=tuple(map(tuple, np.eye(4).tolist())), size_m=(0.046, 0.046, 0.03), footprint="cylinder",
+    gaussians=200,
+)  # fmt: skip
+
+
+def test_a_block_whose_outline_looked_round_is_a_box():
+    """As in a scan of few photos: 205 Gaussians, and 47 pieces in place of one."""
+    surface, splat = collision.as_mesh(BLOCK).subdivide_midpoint(4), small.box()
+    found, turned, own = contact.settled(ROUND, surface, splat)
+    assert found.footprint == "box"
+    assert found.size_m == pytest.approx((0.032, 0.032, 0.03), abs=2e-3)
+    assert collision.primitive(found, turned) is not None
+    assert len(own) == len(splat)
+    centre = np.asarray(turned.vertices).mean(axis=0)
+    assert np.abs(centre).max() < 1e-3
+
+
+def test_a_round_outline_stays_where_the_surface_is_no_box_either():
+    """A handle would move it: two boxes that cross."""
+    surface = (collision.as_mesh(LONG) + collision.as_mesh(LONG.but(yaw_rad=np.pi / 2))).subdivide_midpoint(4)
+    before = np.asarray(surface.vertices).copy()
+    found, same, _ = contact.settled(ROUND, surface, small.box())
+    assert found is ROUND
+    assert np.array_equal(np.asarray(same.vertices), before)
