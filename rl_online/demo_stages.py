@@ -197,7 +197,7 @@ def loop_stages(config: WholeDemo) -> Sequence[Stage]:
     )
     collect_words = (
         *("rl", "reward", "collect", demos, "-o", str(labels), "--policy", str(rl / "policy")),
-        *("--episodes", "6", *seed),
+        *("--episodes", "16", *seed),
     )
     train_words = ("rl", "reward", "train", str(labels), "-o", str(judge), "--json", str(out / "judge.json"))
     real_words = (
