@@ -6,11 +6,11 @@ A person writes `hardware/cells/<name>.yaml`; every process of the cell reads th
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from hardware import config
+from hardware.bench.tasks.start import Distribution
 from hardware.cell_devices import (
     ArmConfig,
     BenchArm,
@@ -36,7 +36,7 @@ class BenchPlant(Config):
     """The simulated robot side of a bench cell."""
 
     task: BenchTask = "pick_place"
-    starts: Literal["id", "ood"] = "id"
+    starts: Distribution = "id"
     """Where its episodes begin: in the region of demonstrations, or outside."""
     seed: int = 0
     speed: PositiveFloat = 1.0

@@ -18,6 +18,7 @@ from hardware import announcement, artefact, cell, ros_environment
 from hardware.announcement import EpisodeResult
 from hardware.bench.plant_config import PlantConfig
 from hardware.bench.tasks.catalogue import open_task
+from hardware.bench.tasks.start import Distribution
 from hardware.cell import CellConfig
 from hardware.cell_devices import BenchArm
 from hardware.config import Config, read
@@ -46,7 +47,7 @@ class UpCell(Config):
     """A cell that ships (bench, bench_panda) or the path of a cell file."""
     task: str | None = None
     """On the bench: pick_place, peg_insertion or wiping. Elsewhere: the instruction, in words."""
-    starts: Literal["id", "ood"] | None = None
+    starts: Distribution | None = None
     """On the bench: where episodes begin, in the region of the demonstrations or outside. None: as the cell says."""
     policy: Literal["scripted", "server", "none"] | None = None
     """None: as the cell file says; 'none': a person alone drives, at the page."""

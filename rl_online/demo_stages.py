@@ -28,7 +28,7 @@ Tell = Callable[[dict[str, Any]], str]
 
 
 class WholeDemo(Config):
-    """The whole loop on the simulated bench, small: about 25 minutes on two cores."""
+    """The whole loop on the simulated bench, small."""
 
     output: tyro.conf.Positional[Path] = Path("out/demo")
     """Folder of everything. The same command goes on after a stop."""
@@ -202,17 +202,8 @@ def loop_stages(config: WholeDemo) -> Sequence[Stage]:
     train_words = ("rl", "reward", "train", str(labels), "-o", str(judge), "--json", str(out / "judge.json"))
     real_words = (
         *("rl", "real", "bench", "--policy", str(rl / "policy"), "--plan", str(mined / "resets.json")),
-        *(
-            "--reward",
-            str(judge),
-            "--demos",
-            demos,
-            "--twin-successes",
-            wide_stores(out)[0],
-            "-o",
-            str(real),
-            *in_twin,
-        ),
+        *("--reward", str(judge), "--demos", demos, "--twin-successes", wide_stores(out)[0]),
+        *("-o", str(real), *in_twin),
         *("--preset", "twinrl", "--offline-steps", "0", "--intervention", "scripted"),
         *("--minutes", "3", "--episodes", str(config.real_episodes), "--gate.trials", "4"),
         *("--gate.every-episodes", "2", "--recreate", "1", "--json", str(out / "real.json"), *seed),
