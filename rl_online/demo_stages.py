@@ -35,13 +35,15 @@ class WholeDemo(Config):
     photos: int = Field(default=48, ge=8)
     """Of the phone's scan."""
     demos: PositiveInt = 10
-    wide: PositiveInt = 40
+    failures: PositiveInt = 8
+    """Episodes that end beside the goal: the judge has to see some."""
+    wide: PositiveInt = 60
     """Demonstrations of each of two expansions, in the twin, where the real ones are not."""
     denser: PositiveInt = 30
     """The same, where they are."""
-    sft_steps: PositiveInt = 2000
+    sft_steps: PositiveInt = 2500
     rft_steps: PositiveInt = 4
-    tried_chunks: PositiveInt = 300
+    tried_chunks: PositiveInt = 200
     """Of the parallel RL, in the twin."""
     trials: PositiveInt = 10
     """On the bench, of the first and of the last policy, in each part of the starts."""
@@ -125,8 +127,11 @@ def twin_stages(config: WholeDemo) -> Sequence[Stage]:
         ),
         Stage(
             "demos",
-            "scripted demonstrations in the ID region, on the bench",
-            (("rl", "demos", "-o", demos, "--count", str(config.demos), "--json", str(out / "demos.json"), *seed),),
+            "scripted demonstrations in the ID region, and failures for the judge, on the bench",
+            (
+                ("rl", "demos", "-o", demos, "--count", str(config.demos), "--json", str(out / "demos.json"), *seed),
+                ("rl", "demos", "-o", str(out / "failures"), "--failures", "--count", str(config.failures), *seed),
+            ),
             out / "demos.json",
             lambda f: f"{f['kept']} of {f['tried']} kept",
         ),
@@ -147,7 +152,7 @@ def policy_stages(config: WholeDemo) -> Sequence[Stage]:
     expand_words = tuple(
         (
             *("rl", "expand", demos, "-o", str(Path(store).parent), "--part", part, "--count", str(count)),
-            *("--turns", "4", "--json", f"{Path(store).parent}.json", *in_twin_of(out)),
+            *("--turns", "4", "--picture-stride", "2", "--json", f"{Path(store).parent}.json", *in_twin_of(out)),
             *("--seed", str(3 * config.seed + number)),
         )
         for number, (store, part, count) in enumerate(
@@ -196,7 +201,17 @@ def loop_stages(config: WholeDemo) -> Sequence[Stage]:
         *("--envs", "2", "--json", str(out / "mine.json"), *in_twin, *seed),
     )
     collect_words = (
-        *("rl", "reward", "collect", demos, "-o", str(labels), "--policy", str(rl / "policy")),
+        *(
+            "rl",
+            "reward",
+            "collect",
+            demos,
+            str(out / "failures"),
+            "-o",
+            str(labels),
+            "--policy",
+            str(rl / "policy"),
+        ),
         *("--episodes", "16", *seed),
     )
     train_words = ("rl", "reward", "train", str(labels), "-o", str(judge), "--json", str(out / "judge.json"))
@@ -244,8 +259,7 @@ def wide_stores(out: Path) -> tuple[str, str, str]:
 
 
 def in_twin_of(out: Path) -> Words:
-    """A scan sees little of the tray's bottom and fills it in part: a block in it lies higher than in the real one."""
-    return ("--world.bundle", str(out / "twin"), "--world.success-height-m", "0.034")
+    return ("--world.bundle", str(out / "twin"))
 
 
 def tried(config: WholeDemo, name: str, what: str, policy: Path) -> Stage:

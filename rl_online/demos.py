@@ -1,7 +1,8 @@
 """`tandem rl demos`: the bench's scripted demonstrator in; a store of labelled demonstrations out (`scripted`).
 
 It stands in for a person who teleoperates: it knows the truth and a little noise is laid over what it does. Only
-episodes whose outcome was measured as a success are kept.
+episodes whose outcome was measured as a success are kept; with `--failures`, only those that are none: the object was
+put down beside its goal, which a judge of success has to see.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from hardware.dataset.store import EpisodeStore
 from hardware.errors import BadInput
 from hardware.messages import NANOSECONDS_PER_SECOND
 from hardware.progress import progress
+from hardware.spatial import Pose
 from rl_online.bench_world import BenchWorld
 from rl_online.episode_log import EpisodeLog, store_episode
 from rl_online.open_world import WorldChoice, plant_config
@@ -37,6 +39,11 @@ REPLAN_STEPS = 4
 """Control steps between two looks of the demonstrator."""
 TRIES = 3
 """Times the wanted number, before it gives up."""
+LINGER_S = 0.8
+"""After the success a demonstration goes on for so long, as a person's does: the arm draws back. A judge of success has
+to see the object where it belongs with nothing holding it, and a policy learns to leave it there."""
+BESIDE_M = (0.05, 0.13)
+"""How far from its goal a failure puts the object: from across a tray's rim to well on the table."""
 
 
 class RecordDemos(Config):
@@ -45,7 +52,7 @@ class RecordDemos(Config):
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """The episode store; new episodes are added to what it has until the count is reached."""
     count: PositiveInt = 10
-    """Successful episodes in the store when it is done."""
+    """Episodes of the wanted kind in the store when it is done."""
     part: PartName = "id"
     """Which start regions."""
     world: WorldChoice = WorldChoice()
@@ -53,6 +60,10 @@ class RecordDemos(Config):
     backward: bool = False
     """The task undone: from where it was done, the object goes back to a start and the arm to rest, for a policy that
     resets the cell (`rl real --backward-policy`)."""
+    failures: bool = False
+    """The object is gripped and put down beside its goal: what `rl reward` needs to see beside the successes."""
+    linger_s: NonNegativeFloat = LINGER_S
+    """After the success the demonstrator goes on for so long."""
     cameras: bool = True
     """no-cameras: states and poses alone; much faster."""
     poses: bool = True
@@ -82,9 +93,11 @@ def record(config: RecordDemos) -> int:
         raise BadInput(
             "the scripted demonstrator drives the bench's plant, not a twin", "tandem rl expand makes twin demos"
         )
+    if config.backward and config.failures:
+        raise BadInput("a failure of the way back is not shown", "leave --backward or --failures out")
     world = BenchWorld(plant_config(config.world), 1, config.world.rate_hz)
     instruction = scripts.way_back(config.world.task).instruction if config.backward else world.sheet.instruction
-    show = undo if config.backward else demonstrate
+    show = undo if config.backward else misplace if config.failures else demonstrate
     draw(world.sheet.parts, config.part, np.random.default_rng(0))
     store = EpisodeStore.create(config.output)
     store.seal_interrupted()
@@ -93,18 +106,21 @@ def record(config: RecordDemos) -> int:
     with progress("demonstrations", config.count, min(have, config.count)) as advance:
         while have + kept < config.count and tried < TRIES * config.count:
             rng = np.random.default_rng([config.seed, have + tried])
-            episode, success = show(world, draw(world.sheet.parts, config.part, rng), config, rng)
+            episode, as_wanted = show(world, draw(world.sheet.parts, config.part, rng), config, rng)
             tried += 1
-            if success:
+            if as_wanted:
                 kept += 1
                 steps += len(episode)
                 cameras = world.camera_names if config.cameras else ()
-                store_episode(episode, config.output, instruction, "scripted", True, cameras, world.label)
+                store_episode(
+                    episode, config.output, instruction, "scripted", not config.failures, cameras, world.label
+                )
                 advance("")
     figures = DemoFigures(world=world.label, part=config.part, kept=kept, tried=tried, steps=steps)
     if config.json_file is not None:
         artefact.write_model(config.json_file, figures)
-    print(f"{kept} of {tried} scripted episodes succeeded and were kept; {config.output} has {have + kept}")
+    came_out = "failed" if config.failures else "succeeded"
+    print(f"{kept} of {tried} scripted episodes {came_out} and were kept; {config.output} has {have + kept}")
     world.close()
     return 0
 
@@ -121,10 +137,16 @@ def draw(parts: Sequence[tuple[PartName, Region]], part: PartName, rng: np.rando
 def demonstrate(
     world: BenchWorld, start: TaskStart, config: RecordDemos, rng: np.random.Generator
 ) -> tuple[EpisodeLog, bool]:
-    """One episode until the task is done or time is out."""
-    plant = world.plants[0]
+    """One episode until the task has been done for `linger_s` or time is out."""
+    plant, since_ns = world.plants[0], -1
     world.reset([start], [0])
-    episode = act(world, demonstrator_of(world, config, rng), plant.success, config, rng)
+
+    def is_over() -> bool:
+        nonlocal since_ns
+        since_ns = -1 if not plant.success() else plant.now_ns if since_ns < 0 else since_ns
+        return since_ns >= 0 and plant.now_ns - since_ns >= config.linger_s * NANOSECONDS_PER_SECOND
+
+    episode = act(world, demonstrator_of(world, config, rng), is_over, config, rng)
     return episode, plant.success()
 
 
@@ -146,6 +168,31 @@ def undo(
     return episode, is_over()
 
 
+def misplace(
+    world: BenchWorld, start: TaskStart, config: RecordDemos, rng: np.random.Generator
+) -> tuple[EpisodeLog, bool]:
+    """One episode that ends with the object beside its goal and the arm at rest. False where it was a success."""
+    plant, beside_m, angle_rad = world.plants[0], rng.uniform(*BESIDE_M), rng.uniform(-np.pi, np.pi)
+    by_m = beside_m * np.array([np.cos(angle_rad), np.sin(angle_rad), 0.0])
+    world.reset([start], [0])
+    demonstrator = demonstrator_of(world, config, rng)
+
+    def wrong() -> scripts.Truth:
+        """All but the object lies elsewhere, the goal too."""
+        return {
+            name: pose
+            if name == world.sheet.object_name
+            else Pose.from_parts(pose.parent, pose.child, pose.rotation, pose.translation_m + by_m)
+            for name, pose in plant.truth().items()
+        }
+
+    def is_over() -> bool:
+        return demonstrator.is_over(plant.reading().q_rad, plant.gripper(), wrong())
+
+    episode = act(world, demonstrator, is_over, config, rng, wrong)
+    return episode, not plant.success()
+
+
 def demonstrator_of(
     world: BenchWorld, config: RecordDemos, rng: np.random.Generator, undo_to: TaskStart | None = None
 ) -> Demonstrator:
@@ -159,13 +206,14 @@ def act(
     is_over: Callable[[], bool],
     config: RecordDemos,
     rng: np.random.Generator,
+    truth: Callable[[], scripts.Truth] | None = None,
 ) -> EpisodeLog:
-    """From how the cell stands until it is over or time is out."""
+    """From how the cell stands until it is over or time is out. `truth`: what the demonstrator is told in its place."""
     plant, limit = world.plants[0], round(world.sheet.time_limit_s * world.rate_hz)
     episode = EpisodeLog(column_names(world, config.poses), (*world.joint_names, GRIPPER), world.rate_hz)
     while len(episode) < limit and not is_over():
         now_ns = round(len(episode) * NANOSECONDS_PER_SECOND / world.rate_hz)
-        chunk = demonstrator.chunk(now_ns, plant.reading(), plant.gripper(), plant.truth())
+        chunk = demonstrator.chunk(now_ns, plant.reading(), plant.gripper(), (truth or plant.truth)())
         offset = rng.normal(0.0, config.noise_rad, len(world.joint_names))
         for row in chunk.values:
             action = row + np.append(offset, 0.0)
@@ -178,9 +226,9 @@ def step(world: World, action: np.ndarray, episode: EpisodeLog, cameras: bool) -
     now = world.moment()
     whole = np.concatenate([now.q_rad[0], now.gripper_open[:1], pose_values(now.Ts_base_object)[0]])
     episode.states.append(whole[: len(episode.state_names)])
-    episode.actions.append(action)
-    if cameras:
+    if cameras and len(episode) % episode.picture_stride == 0:
         episode.pictures.append({camera: world.picture(camera, 0) for camera in world.camera_names})
+    episode.actions.append(action)
     world.step(action[None], [0])
 
 

@@ -28,6 +28,8 @@ class EpisodeLog:
     states: list[Float[ndarray, " S"]] = field(default_factory=list)
     actions: list[Float[ndarray, " D"]] = field(default_factory=list)
     pictures: list[Mapping[str, UInt8[ndarray, "H W 3"]]] = field(default_factory=list)
+    """One for each `picture_stride` steps, from the first on."""
+    picture_stride: int = 1
 
     def __len__(self) -> int:
         return len(self.actions)
@@ -39,7 +41,10 @@ def store_episode(
     """Appends it to the store, finished. Row i is stamped i / rate."""
     period_s = 1 / log.rate_hz
     alignment = Alignment(
-        rate_hz=log.rate_hz, joint_tolerance_s=period_s, sent_tolerance_s=2 * period_s, picture_tolerance_s=period_s
+        rate_hz=log.rate_hz,
+        joint_tolerance_s=period_s,
+        sent_tolerance_s=2 * period_s,
+        picture_tolerance_s=log.picture_stride * period_s,
     )
     recording = Recording(
         store, task, cameras, log.state_names, log.action_names, cell, config=RecordingConfig(alignment=alignment)
@@ -48,7 +53,9 @@ def store_episode(
         stamp_ns = round((number + 1) * NANOSECONDS_PER_SECOND / log.rate_hz)
         taken = [recording.joint(stamp_ns, log.states[number].astype(np.float64))]
         taken.append(recording.sent(stamp_ns, log.actions[number].astype(np.float64), source))
-        taken += [recording.image(camera, stamp_ns, log.pictures[number][camera]) for camera in cameras]
+        if number % log.picture_stride == 0:
+            pictures = log.pictures[number // log.picture_stride] if cameras else {}
+            taken += [recording.image(camera, stamp_ns, pictures[camera]) for camera in cameras]
         if not all(taken):
             recording.discard()
             raise TandemError(f"step {number} of an episode could not be stored", "see the recorder's words above")

@@ -7,16 +7,11 @@ demonstrations are, and where they are missing. Stopped runs go on: the store ho
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Annotated, Literal
+from dataclasses import replace
 
 import numpy as np
-import tyro
-from pydantic import Field, PositiveInt
 
 from hardware import artefact
 from hardware import config as configs
@@ -24,95 +19,29 @@ from hardware.bench.arm_models import ARMS, TIP
 from hardware.bench.tasks.start import TaskStart
 from hardware.config import Config
 from hardware.dataset.store import EpisodeStore
-from hardware.episode import Source
 from hardware.errors import BadInput
-from hardware.kinematics import Kinematics, Unreachable, kinematic_model
+from hardware.kinematics import Kinematics, kinematic_model
 from hardware.progress import progress
 from hardware.spatial import Pose
 from rl_online import contact_sheet, coverage, warp
-from rl_online.corrections import NothingToCorrect, open_corrections
-from rl_online.demos import column_names, draw, step
-from rl_online.episode_log import EpisodeLog, store_episode
-from rl_online.generators import Generator, GeneratorName, Part, WarpGenerator
-from rl_online.motion_planner import NoWay
-from rl_online.open_world import WorldChoice, open_world
-from rl_online.plan_generator import PlanGenerator, PlanSearch
-from rl_online.regions import Fineness, PartName, Polygon, Region, cell_of, grid
+from rl_online.corrections import open_corrections
+from rl_online.expand_config import ExpandDemos
+from rl_online.generators import Generator, WarpGenerator
+from rl_online.open_world import open_world
+from rl_online.plan_generator import PlanGenerator
+from rl_online.regions import PartName, Polygon, Region, cell_of, grid
 from rl_online.resets import ResetPlan
 from rl_online.solids import open_solids
+from rl_online.tries import Starts, Try, attempt, read_tries, spent
 from rl_online.world import World, pose_of
 from vla import report_page
 from vla.demonstrations import Demonstrations, open_demonstrations
 from vla.intervals import wilson
-from vla.policy import GRIPPER
 
 log = logging.getLogger(__name__)
 
 TRIES, FIGURES, SETTINGS, REPORT = "tries.jsonl", "expand.json", "run.json", "report.html"
 COVERAGE, SHEET = "coverage.png", "looks.png"
-SOLVED_COUNTS = 0.1
-SETTLE_STEPS = 10
-"""After the last target, for the object to come to rest."""
-Result = Literal["success", "failure", "unreachable", "solved"]
-"""solved: by the policy that was to be corrected."""
-
-
-class ExpandDemos(Config):
-    """Make demonstrations over a region of starts, run them in physics, keep the successes."""
-
-    demos: tyro.conf.Positional[Path | None] = None
-    """A store or dataset whose state has the object's pose, as `tandem rl demos` records it. Generator `plan` needs
-    none; what is given is shown in the coverage map."""
-    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """Run folder: store/ (the new demonstrations), report.html, expand.json, coverage.png, looks.png, tries.jsonl."""
-    generator: GeneratorName = "warp"
-    world: WorldChoice = WorldChoice()
-    part: PartName = "ood"
-    """Which start regions to fill."""
-    polygon: tuple[tuple[float, float], ...] = ()
-    """Corners of a drawn region in the base frame, in place of the task's own."""
-    resets: Path | None = None
-    """A reset plan (resets.json), as `tandem rl mine` leaves it: starts are drawn from it, most of them where the
-    policy fails. In place of `part` and `polygon`."""
-    count: PositiveInt = 30
-    """Successes in the store when it is done."""
-    most_tries: PositiveInt = 5
-    """Times the count, before it gives up; what a policy solved by itself counts a tenth."""
-    misses: float = Field(default=0.25, ge=0, le=1)
-    """Share of the warped episodes that first grip beside the object; they are shown from there on."""
-    turns: PositiveInt = 1
-    """The object looks the same after this part of a turn about the vertical: 4 for a cube. Warped are then the grips
-    that turn the wrist least, as a person's do."""
-    policy: Path | None = None
-    """Folder of a policy that acts first. Kept are the ways back from where it got stuck (corrections), in place of
-    whole episodes; what it solves by itself is not counted as a try. With generator `warp`."""
-    cameras: bool = True
-    """no-cameras: states alone; much faster."""
-    vary: bool = True
-    """Vary the pictures of a twin from episode to episode, as `world.looks` says. The bench's look is its own."""
-    poses: bool = True
-    plan: PlanSearch = PlanSearch()
-    grid: Fineness = Fineness()
-    """Of the coverage map."""
-    seed: int = Field(default=0, ge=0)
-    json_file: Annotated[Path | None, tyro.conf.arg(name="json")] = None
-
-    @property
-    def choice(self) -> WorldChoice:
-        """The world, with its looks varied where there are pictures of a twin."""
-        varied = self.vary and self.cameras and self.world.bundle is not None
-        return self.world.but(varied=varied or self.world.varied)
-
-
-class Try(Config):
-    """One episode, as it came out."""
-
-    number: int
-    demo: int | None
-    """The demonstration that it was made of."""
-    start: TaskStart
-    result: Result
-    steps: int = 0
 
 
 class ExpandFigures(Config):
@@ -162,18 +91,6 @@ def expand(config: ExpandDemos) -> int:
     print(words(figures))
     print(f"demonstrations: {config.output / 'store'}\nreport:         {config.output / REPORT}")
     return 0 if figures.kept >= config.count else 3
-
-
-@dataclass(frozen=True, eq=False)
-class Starts:
-    """Where demonstrations are to begin."""
-
-    regions: Sequence[tuple[PartName, Region]]
-    part: PartName
-    plan: ResetPlan | None
-
-    def draw(self, rng: np.random.Generator) -> TaskStart:
-        return draw(self.regions, self.part, rng) if self.plan is None else self.plan.draw(rng)[1]
 
 
 def starts_of(config: ExpandDemos, of_task: Sequence[tuple[PartName, Region]]) -> Starts:
@@ -239,11 +156,6 @@ def collect(config: ExpandDemos, world: World, starts: Starts, generator: Genera
     return done
 
 
-def spent(done: Sequence[Try]) -> float:
-    """Tries, of those that `most_tries` limits."""
-    return sum((SOLVED_COUNTS if one.result == "solved" else 1.0 for one in done), 0.0)
-
-
 def regions_of(config: ExpandDemos, of_task: Sequence[tuple[PartName, Region]]) -> list[tuple[PartName, Region]]:
     if not config.polygon:
         return [(name, region) for name, region in of_task if name == config.part]
@@ -263,77 +175,6 @@ def path_of(given: Demonstrations, number: int, object_name: str, kinematics: Ki
 
     path = warp.tool_path(shown.actions, T_base_object(0), kinematics)
     return replace(path, pushed_m=path.T_base_object.distance_to(T_base_object(path.grip))[0])
-
-
-def attempt(
-    number: int,
-    starts: Starts,
-    world: World,
-    generator: Generator,
-    config: ExpandDemos,
-) -> Try:
-    """Try `number` is a function of the seed: its start, and what the generator draws."""
-    rng = np.random.default_rng([config.seed, number])
-    start = starts.draw(rng)
-    world.reset([start], [0])
-    demo = generator.demo_for(world.moment())
-    try:
-        episode, success = run(world, generator, rng, config)
-    except NothingToCorrect:
-        return Try(number=number, demo=demo, start=start, result="solved")
-    except (Unreachable, NoWay) as error:
-        log.debug("try %d: %s", number, error)
-        return Try(number=number, demo=demo, start=start, result="unreachable")
-    if success and len(episode) == 0:
-        return Try(number=number, demo=demo, start=start, result="solved")
-    if success:
-        source: Source = "twin" if config.world.bundle is not None else "scripted"
-        cameras = world.camera_names if config.cameras else ()
-        instruction = world.sheet.instruction
-        store_episode(episode, config.output / "store", instruction, source, True, cameras, world.label)
-    return Try(
-        number=number, demo=demo, start=start, result="success" if success else "failure", steps=len(episode)
-    )
-
-
-def run(
-    world: World, generator: Generator, rng: np.random.Generator, config: ExpandDemos
-) -> tuple[EpisodeLog, bool]:
-    """Until the outcome is a success, the generator's parts are over and at rest, or time is out."""
-    left = round(world.sheet.time_limit_s * world.rate_hz)
-    columns = (column_names(world, config.poses), (*world.joint_names, GRIPPER), world.rate_hz)
-    episode, aside = EpisodeLog(*columns), EpisodeLog(*columns)
-
-    def success_after(part: Part) -> bool:
-        nonlocal left
-        log, cameras = (episode, config.cameras) if part.is_shown else (aside, False)
-        for action in part.actions[:left]:
-            step(world, action, log, cameras)
-            left -= 1
-            if world.moment().success[0]:
-                return True
-        return False
-
-    parts = generator.parts(world.moment(), rng)
-    part = next(parts)
-    while True:
-        if success_after(part):
-            return episode, True
-        try:
-            part = parts.send(world.moment())
-        except StopIteration:
-            return episode, success_after(Part(np.tile(part.actions[-1], (SETTLE_STEPS, 1))))
-
-
-def read_tries(file: Path) -> list[Try]:
-    """Whole lines only."""
-    if not file.is_file():
-        return []
-    text = file.read_text(encoding="utf-8")
-    whole = text[: text.rfind("\n") + 1]
-    if whole != text:
-        artefact.write_text(file, whole)
-    return [Try.model_validate(json.loads(line)) for line in whole.splitlines()]
 
 
 def figures_of(

@@ -22,7 +22,7 @@ from hardware.dataset.stored_episode import StoredEpisode
 from hardware.errors import BadInput
 from hardware.progress import progress
 from rl_online.bench_world import BenchWorld
-from rl_online.demos import column_names, draw, step
+from rl_online.demos import LINGER_S, column_names, draw, step
 from rl_online.env import gone
 from rl_online.episode_log import EpisodeLog, store_episode
 from rl_online.open_world import WorldChoice, plant_config
@@ -57,7 +57,7 @@ class CollectReward(Config):
     """How many of them."""
     part: PartName | None = None
     """Where they start; None: in turn everywhere."""
-    linger_s: NonNegativeFloat = 0.3
+    linger_s: NonNegativeFloat = LINGER_S
     """A success is recorded for so much longer. At most `positive_s`: what follows it is positive."""
     world: WorldChoice = WorldChoice()
     seed: NonNegativeInt = 0

@@ -31,8 +31,9 @@ UNSURE = -1
 class Labelling(Config):
     """Which moments of an episode count as what."""
 
-    positive_s: NonNegativeFloat = 0.3
-    """The end of a success that is positive."""
+    positive_s: NonNegativeFloat = 0.6
+    """The end of a success that is positive: less than demonstrations linger, so that nothing holds the object then. An
+    object held over its goal looks much the same, and is none."""
     unsure_s: NonNegativeFloat = 0.5
     """Before that, so much is neither."""
     every: PositiveInt = 2

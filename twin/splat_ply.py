@@ -58,7 +58,7 @@ def read(file: Path) -> Splat:
 
 def _vertices(file: Path) -> ndarray:
     try:
-        ply = plyfile.PlyData.read(str(file), mmap=False)  # pyright: ignore[reportArgumentType]
+        ply = plyfile.PlyData.read(str(file), mmap="r")  # without a map it reads one number after another
     except OSError as error:
         raise BadInput(f"cannot read {file}: {error.strerror or error}") from error
     except (plyfile.PlyParseError, UnicodeDecodeError, ValueError) as error:

@@ -14,10 +14,11 @@ from hardware.kinematics import Kinematics, kinematic_model
 from rl_online.corrections import CorrectionGenerator, NothingToCorrect
 from rl_online.demos import RecordDemos, record
 from rl_online.env import ChunkEnv
-from rl_online.expand import ExpandDemos, given_paths, run
+from rl_online.expand import ExpandDemos, given_paths
 from rl_online.generators import WarpGenerator
 from rl_online.open_world import WorldChoice, open_world
 from rl_online.presets import Rewards
+from rl_online.tries import run
 from vla.policy import Interface, ObservationBatch
 
 COLUMNS = (*ARMS["so101"].joints, "gripper")

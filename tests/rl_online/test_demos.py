@@ -14,6 +14,8 @@ from rl_online.demos import RecordDemos, record
 from rl_online.open_world import WorldChoice
 from rl_online.world import pose_of
 
+RATE_HZ = WorldChoice().rate_hz
+
 
 def test_a_backward_demonstration_begins_at_the_goal_and_ends_as_a_task_begins(tmp_path: Path) -> None:
     assert record(RecordDemos(output=tmp_path / "back", count=2, part="ood", backward=True, cameras=False)) == 0
@@ -43,3 +45,29 @@ def wider(regions: tuple) -> list:
 def test_what_cannot_be_undone_has_no_backward_demonstrations(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="no way back"):
         record(RecordDemos(output=tmp_path / "back", count=1, backward=True, world=WorldChoice(task="wiping")))
+
+
+@pytest.mark.parametrize("task", ["pick_place", "peg_insertion"])
+def test_a_failure_ends_with_the_object_beside_its_goal(tmp_path: Path, task: str) -> None:
+    world = WorldChoice(task=task)
+    failures = RecordDemos(output=tmp_path / "misses", count=3, failures=True, cameras=False, world=world)
+    assert record(failures) == 0
+    goal, name = open_task(task, "so101").layout.goal, open_task(task, "so101").object_name
+    for episode in EpisodeStore.open(tmp_path / "misses").finished():
+        assert episode.manifest.success is False
+        rows = [dict(zip(episode.manifest.joint_names, row.tolist(), strict=True)) for row in episode.q_rad]
+        began, ended = (pose_of(row, name).translation_m for row in (rows[0], rows[-1]))
+        assert np.hypot(*(ended - began)[:2]) > 0.03, "it was moved"
+        assert 0.03 < np.hypot(ended[0] - goal.x_m, ended[1] - goal.y_m) < 0.15
+
+
+def test_a_demonstration_goes_on_after_its_success(tmp_path: Path) -> None:
+    """The object lies at its goal and nothing moves it any more, while the arm draws back."""
+    assert record(RecordDemos(output=tmp_path / "demos", count=1, cameras=False, aim_error=0.0)) == 0
+    episode = EpisodeStore.open(tmp_path / "demos").finished()[0]
+    rows = [dict(zip(episode.manifest.joint_names, row.tolist(), strict=True)) for row in episode.q_rad]
+    lingering = rows[-round(0.7 * RATE_HZ) :]
+    places = np.array([pose_of(row, "block").translation_m for row in lingering])
+    assert np.ptp(places, axis=0).max() < 1e-3
+    joints = np.array([[row[name] for name in SO101.joints] for row in lingering])
+    assert np.ptp(joints, axis=0).max() > 0.1

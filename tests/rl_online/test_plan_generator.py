@@ -9,11 +9,12 @@ from hardware.errors import BadInput
 from hardware.kinematics import Kinematics, kinematic_model
 from hardware.spatial import Pose
 from rl_online import motion_planner
-from rl_online.expand import ExpandDemos, run
+from rl_online.expand import ExpandDemos
 from rl_online.motion_planner import NoWay, PlannerLimits
 from rl_online.open_world import WorldChoice, open_world
 from rl_online.plan_generator import PlanGenerator, PlanSearch
 from rl_online.solids import Solids, open_solids
+from rl_online.tries import run
 
 CHOICE = WorldChoice(camera_px=8)
 KINEMATICS = Kinematics(kinematic_model(ARMS["so101"]), TIP)
