@@ -80,17 +80,27 @@ COMMANDS: dict[str, dict[str, Command]] = {
     },
     "rl": {
         "demos": Command("rl_online.demos", "RecordDemos", "record", "scripted demonstrations on the bench"),
-        "expand": Command("rl_online.expand", "ExpandDemos", "expand", "a few demonstrations → many over a region"),
-        "learn": Command("rl_online.learner", "LearnOnline", "learn", "demonstrations and tried chunks → a policy"),
-        "act": Command("rl_online.actor", "ActOnline", "act", "try the newest policy, send what came of it"),
-        "guide": Command(
-            "rl_online.guide", "GuideResets", "guide", "a reset plan, a twin → starts drawn for the page"
+        "expand": Command(
+            "rl_online.expansion.expand", "ExpandDemos", "expand", "a few demonstrations → many over a region"
         ),
-        "mine": Command("rl_online.mine", "MinePolicy", "mine", "a policy → failure map, S_target, reset plan"),
-        "real": Command("rl_online.real", "GuideReal", "real", "guided, verified, gated learning on a cell"),
-        "report": Command("rl_online.report", "ReportRun", "report", "a guided run → report.html"),
+        "learn": Command(
+            "rl_online.learning.learner", "LearnOnline", "learn", "demonstrations and tried chunks → a policy"
+        ),
+        "act": Command(
+            "rl_online.learning.actor", "ActOnline", "act", "try the newest policy, send what came of it"
+        ),
+        "guide": Command(
+            "rl_online.starts.guide", "GuideResets", "guide", "a reset plan, a twin → starts drawn for the page"
+        ),
+        "mine": Command(
+            "rl_online.mining.mine", "MinePolicy", "mine", "a policy → failure map, S_target, reset plan"
+        ),
+        "real": Command(
+            "rl_online.real.session", "GuideReal", "real", "guided, verified, gated learning on a cell"
+        ),
+        "report": Command("rl_online.real.report", "ReportRun", "report", "a guided run → report.html"),
         "reward": Command(
-            "rl_online.reward_verbs", "JudgeSuccess", "reward", "labelled episodes → a learned judge of success"
+            "rl_online.judge.verbs", "JudgeSuccess", "reward", "labelled episodes → a learned judge of success"
         ),
     },
     "data": {
@@ -135,7 +145,7 @@ COMMANDS: dict[str, dict[str, Command]] = {
         ),
     },
     "demo": {
-        ONLY: Command("rl_online.demo", "WholeDemo", "demo", "the whole loop on the bench, small, resumable"),
+        ONLY: Command("rl_online.demo.loop", "WholeDemo", "demo", "the whole loop on the bench, small, resumable"),
     },
     "gui": {
         ONLY: Command("hardware.up", "OpenPage", "up", "the same with the page: see, drive by keys, record, stop"),

@@ -43,11 +43,11 @@ from hardware.bench.intervener import Intervener
 from hardware.bench.tasks.start import TaskStart
 from hardware.config import Config
 from rl_online import demos
-from rl_online.bench_world import BenchWorld
 from rl_online.demos import RecordDemos
-from rl_online.open_world import WorldChoice, plant_config
-from rl_online.regions import PartName
-from rl_online.world import pose_of
+from rl_online.starts.regions import PartName
+from rl_online.worlds.bench import BenchWorld
+from rl_online.worlds.open_world import WorldChoice, plant_config
+from rl_online.worlds.world import pose_of
 from vla.demonstrations import Demonstration, open_demonstrations
 
 PARTS: tuple[PartName, ...] = ("id", "ood")

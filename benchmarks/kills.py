@@ -36,8 +36,8 @@ from hardware.bench.arm_models import SO101
 from hardware.config import Config
 from hardware.dataset.store import EpisodeStore
 from rl_online.episode_log import EpisodeLog, store_episode
-from rl_online.link import ADDRESS, Address
-from rl_online.replay import Replay, read_segment, segments
+from rl_online.learning.link import ADDRESS, Address
+from rl_online.learning.replay import Replay, read_segment, segments
 from vla.backbone import Architecture
 from vla.policy_file import save_policy
 

@@ -19,13 +19,13 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from hardware.dataset.recording import Recording, RecordingConfig
 from hardware.dataset.store import EpisodeStore
-from rl_online.actor import ActOnline, Actor
-from rl_online.env import ChunkEnv
-from rl_online.learner import LearnOnline, learn
-from rl_online.link import FOR_ACTORS, LearnerLink
-from rl_online.open_world import WorldChoice, open_world
-from rl_online.presets import preset
-from rl_online.replay import Transitions
+from rl_online.learning.actor import ActOnline, Actor
+from rl_online.learning.env import ChunkEnv
+from rl_online.learning.learner import LearnOnline, learn
+from rl_online.learning.link import FOR_ACTORS, LearnerLink
+from rl_online.learning.presets import preset
+from rl_online.learning.replay import Transitions
+from rl_online.worlds.open_world import WorldChoice, open_world
 from vla.policy_file import load_policy
 
 TRANSITIONS = "transitions.txt"

@@ -27,12 +27,12 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks import machine
-from rl_online.agent import Agent
-from rl_online.env import ChunkEnv
-from rl_online.open_world import WorldChoice, open_world
-from rl_online.presets import PRESETS, Rewards
-from rl_online.replay import Mixture, Replay, Transitions, new_ids
-from rl_online.world import pose_columns
+from rl_online.learning.agent import Agent
+from rl_online.learning.env import ChunkEnv
+from rl_online.learning.presets import PRESETS, Rewards
+from rl_online.learning.replay import Mixture, Replay, Transitions, new_ids
+from rl_online.worlds.open_world import WorldChoice, open_world
+from rl_online.worlds.world import pose_columns
 from vla import fast_tokens
 from vla.backbone import Architecture
 from vla.normalise import DatasetQuantiles, Quantiles

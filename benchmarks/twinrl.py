@@ -39,9 +39,9 @@ from benchmarks import machine, twinrl_figure
 from benchmarks.twinrl_pieces import CELLS, QUICK, WIDEST, Bench, Counts, Round, Scale, only
 from hardware import artefact
 from hardware.config import Config
-from rl_online.mine import PLAN
-from rl_online.presets import PresetName
-from rl_online.regions import PartName
+from rl_online.learning.presets import PresetName
+from rl_online.mining.mine import PLAN
+from rl_online.starts.regions import PartName
 from twin.fidelity import PolicyOutcomes, measure
 
 PAPER = {"0_0": (40, 0), "30_30": (70, 30), "60_30": (80, 40), "30_60": (70, 70)}

@@ -19,17 +19,19 @@ from hardware import artefact
 from hardware import config as configs
 from hardware.bench.tasks.start import TaskStart
 from hardware.config import Config
-from rl_online import demos, expand, mine
+from rl_online import demos
 from rl_online.demos import RecordDemos
-from rl_online.env import ChunkEnv
-from rl_online.expand import ExpandDemos
-from rl_online.link import ADDRESS
-from rl_online.mine import MinePolicy
-from rl_online.open_world import WorldChoice, open_world
-from rl_online.presets import Rewards
-from rl_online.regions import PartName, Region
-from rl_online.resets import ResetPlan
-from rl_online.rollout import run_episodes
+from rl_online.expansion import expand
+from rl_online.expansion.expand import ExpandDemos
+from rl_online.learning.env import ChunkEnv
+from rl_online.learning.link import ADDRESS
+from rl_online.learning.presets import Rewards
+from rl_online.learning.rollout import run_episodes
+from rl_online.mining import mine
+from rl_online.mining.mine import MinePolicy
+from rl_online.starts.regions import PartName, Region
+from rl_online.starts.resets import ResetPlan
+from rl_online.worlds.open_world import WorldChoice, open_world
 from twin import identify, servos
 from twin.identify import IdentifyServos
 from twin.object_asset import SCENE_XML

@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks import machine
 from benchmarks.stages import Stages, tandem
 from hardware import artefact
-from rl_online.demo_stages import READS
+from rl_online.demo.stages import READS
 from vla.environments.bench import TRIAL_SEED
 from vla.intervals import wilson
 

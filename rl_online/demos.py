@@ -26,11 +26,11 @@ from hardware.errors import BadInput
 from hardware.messages import NANOSECONDS_PER_SECOND
 from hardware.progress import progress
 from hardware.spatial import Pose
-from rl_online.bench_world import BenchWorld
 from rl_online.episode_log import EpisodeLog, store_episode
-from rl_online.open_world import WorldChoice, plant_config
-from rl_online.regions import PartName, Region
-from rl_online.world import World, pose_columns, pose_values
+from rl_online.starts.regions import PartName, Region
+from rl_online.worlds.bench import BenchWorld
+from rl_online.worlds.open_world import WorldChoice, plant_config
+from rl_online.worlds.world import World, pose_columns, pose_values
 from vla.policy import GRIPPER
 
 log = logging.getLogger(__name__)

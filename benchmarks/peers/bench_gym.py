@@ -20,9 +20,9 @@ from hardware.bench.motion import STRAIGHT, TILTED
 from hardware.bench.tasks.start import TaskStart
 from hardware.kinematics import Unreachable, so101_kinematics
 from hardware.spatial import Pose
-from rl_online.bench_world import BenchWorld
-from rl_online.env import gone
-from rl_online.world import pose_values
+from rl_online.learning.env import gone
+from rl_online.worlds.bench import BenchWorld
+from rl_online.worlds.world import pose_values
 
 RATE_HZ = 10.0
 STEP_M, TURN_RAD, GRIPPER_STEP = 0.025, 0.25, 0.2

@@ -8,8 +8,8 @@ import pytest
 from benchmarks.peers.bench_gym import OPEN, STAY, STEP_M, BenchGym, yaw_of
 from hardware.bench.demonstrator import Demonstrator
 from hardware.bench.tasks.start import TaskStart
-from rl_online.bench_world import BenchWorld
-from rl_online.open_world import WorldChoice, plant_config
+from rl_online.worlds.bench import BenchWorld
+from rl_online.worlds.open_world import WorldChoice, plant_config
 
 START = TaskStart(x_m=0.21, y_m=-0.1, yaw_rad=0.2)
 REST = np.array([0, 0, 0, 0, STAY], np.float32)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rl_online.reward import RewardManifest, RewardModel, RewardView
+from rl_online.judge.model import RewardManifest, RewardModel, RewardView
 
 PX = 32
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from hardware.bench.tasks.start import TaskStart
-from rl_online.regions import Box
-from rl_online.world import Moment, TaskSheet
+from rl_online.starts.regions import Box
+from rl_online.worlds.world import Moment, TaskSheet
 from vla.policy import Interface
 
 ID = Box(name="near", lower_m=(0.1, -0.1), upper_m=(0.2, 0.1), yaw_rad=(0.0, 0.0))

@@ -11,8 +11,8 @@ from hardware.bench.tasks.start import TaskStart
 from hardware.dataset.store import EpisodeStore
 from hardware.errors import BadInput
 from rl_online.demos import RecordDemos, record
-from rl_online.open_world import WorldChoice
-from rl_online.world import pose_of
+from rl_online.worlds.open_world import WorldChoice
+from rl_online.worlds.world import pose_of
 
 RATE_HZ = WorldChoice().rate_hz
 

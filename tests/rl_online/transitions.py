@@ -3,7 +3,7 @@
 import numpy as np
 
 from hardware.dataset.frame_grid import SOURCES
-from rl_online.replay import ReplayShape, Transitions, new_ids
+from rl_online.learning.replay import ReplayShape, Transitions, new_ids
 
 SHAPE = ReplayShape(slots=3, width=4, state_dims=2, horizon_steps=2, action_dims=1, embedding="test")
 

@@ -16,8 +16,8 @@ from sensor_msgs.msg import Image, JointState
 
 from hardware.announcement import Stage
 from hardware.referee import Referee
-from rl_online.real_backward import BackwardEpisode
-from rl_online.real_views import LazyReferee, Over, Views
+from rl_online.real.backward import BackwardEpisode
+from rl_online.real.views import LazyReferee, Over, Views
 from tandem_nodes import images, joints, parameters, process, qos
 from tandem_nodes.conductor import ConductorNode
 

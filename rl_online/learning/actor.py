@@ -1,0 +1,210 @@
+"""`tandem rl act`: a world and the newest published head in; episodes out, each handed to the learner. A process of
+its own: it goes on acting while the learner is away, and hands over what is not acknowledged when it is back.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import time
+from collections import deque
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import numpy as np
+import torch
+import tyro
+from jaxtyping import Float
+from numpy import ndarray
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+
+from hardware import artefact
+from hardware import config as configs
+from hardware.bench.tasks.start import TaskStart
+from hardware.config import Config
+from hardware.episode import Source
+from rl_online.demos import draw
+from rl_online.learning import embedding
+from rl_online.learning.agent import take_head
+from rl_online.learning.env import ChunkEnv
+from rl_online.learning.link import FOR_ACTORS, LearnerLink, LearnerLost, RunSettings, patiently
+from rl_online.learning.presets import preset
+from rl_online.learning.replay import Transitions
+from rl_online.learning.rollout import Rollout, run_episodes
+from rl_online.starts.regions import PartName
+from rl_online.starts.resets import ResetPlan
+from rl_online.worlds.open_world import WorldChoice, open_world
+from vla.policy import ObservationBatch
+from vla.policy_file import load_policy
+from vla.tandem_vla import TandemVLA
+
+log = logging.getLogger(__name__)
+
+
+class ActOnline(Config):
+    """Try a policy in a world and send what came of it to the learner of a run."""
+
+    run: tyro.conf.Positional[Path]
+    """The learner's run folder."""
+    world: WorldChoice = WorldChoice()
+    resets: Path | None = None
+    """A reset plan (`tandem rl mine`): starts are drawn where the policy fails. Without: uniform over the regions."""
+    envs: PositiveInt = 2
+    episodes: NonNegativeInt = 0
+    """Stops after so many; 0: until the learner has enough."""
+    most_waiting: PositiveInt = 200
+    """Episodes that may wait for the learner; then acting pauses."""
+    patience_s: PositiveFloat = 600.0
+    """The longest pause; then it stops, and says so."""
+    threads: PositiveInt = 1
+    """Of a processor, for the policy."""
+    seed: NonNegativeInt = 0
+    json_file: Annotated[Path | None, tyro.conf.arg(name="json")] = None
+
+
+class ActFigures(Config):
+    """What an actor did."""
+
+    world: str
+    episodes: int
+    successes: int
+    env_steps: int
+    chunks: int
+    seconds: float
+    unacknowledged: int
+
+
+class Explorer:
+    """The policy with noise of its own for every chunk."""
+
+    def __init__(self, policy: TandemVLA, seed: int) -> None:
+        self.policy = policy
+        self._noise = torch.Generator().manual_seed(seed)
+
+    @torch.no_grad()
+    def act(self, observations: ObservationBatch, seed: int = 0) -> Float[ndarray, "B T D"]:
+        """`seed` is not used: no two chunks are drawn alike."""
+        context = self.policy.context(self.policy.inputs(observations))
+        shape = (len(context), self.policy.interface.horizon_steps, self.policy.interface.action_dims)
+        noise = torch.randn(shape, generator=self._noise).to(self.policy.device)
+        values = self.policy.consistency_head.act(context, noise).float().cpu().numpy()
+        return self.policy.actions.denormalise(values)
+
+
+class Actor:
+    """Acts, hands over, takes new weights; never waits without a limit."""
+
+    def __init__(self, config: ActOnline, policy: TandemVLA, env: ChunkEnv, source: Source) -> None:
+        self.config, self.policy, self.env = config, policy, env
+        self.source: Source = source
+        self.link = LearnerLink(config.run)
+        self.explorer = Explorer(policy, config.seed)
+        self.waiting: deque[Transitions] = deque()
+        self.have = -1
+        self.stopped = False
+        self.episodes = self.successes = self.env_steps = self.chunks = 0
+        self._rng = np.random.default_rng(config.seed)
+        self._plan = configs.read(ResetPlan, config.resets) if config.resets else None
+
+    @property
+    def over(self) -> bool:
+        return self.stopped or self.link.finished or 0 < self.config.episodes <= self.episodes
+
+    def act(self) -> None:
+        self.await_learner()
+        while not self.over:
+            starts = [self.draw_start() for _ in range(self.env.n_envs)]
+            run_episodes(self.env, self.explorer, starts, 0, self.take, keep=True)
+            self.hand_over()
+            self.take_weights()
+        self.last_words()
+
+    def await_learner(self) -> None:
+        """Until its offline stage is over: what is tried before is of no better policy. Not for ever."""
+        until_s = time.monotonic() + self.config.patience_s
+        if not patiently(lambda: self.link.weights(self.have), until_s, lambda: self.stopped) and not self.stopped:
+            log.warning("no learner in %.0f s: acting without", self.config.patience_s)
+        self.take_weights()
+
+    def draw_start(self) -> TaskStart:
+        if self._plan is not None:
+            return self._plan.draw(self._rng)[1]
+        parts = self.env.world.sheet.parts
+        names: list[PartName] = list(dict.fromkeys(name for name, _ in parts))
+        return draw(parts, names[int(self._rng.integers(len(names)))], self._rng)
+
+    def take(self, rollout: Rollout) -> None:
+        """A finished episode joins those that wait for the learner."""
+        rows = embedding.of_rollout(rollout, self.policy, self.source, self.env.gamma, self.episodes)
+        self.waiting.append(rows)
+        self.episodes += 1
+        self.successes += rollout.success
+        self.env_steps += rollout.steps
+        self.chunks += len(rollout.chunks)
+        log.info("episode %d: %s", self.episodes, "success" if rollout.success else "no success")
+
+    def hand_over(self) -> None:
+        """What waits goes to the learner, oldest first; where it is away, acting goes on while there is room."""
+        full = len(self.waiting) >= self.config.most_waiting
+        until_s = time.monotonic() + (self.config.patience_s if full else 0.0)
+        while self.waiting:
+            if not patiently(lambda: self.link.add(self.waiting[0]), until_s, lambda: self.stopped):
+                if full:
+                    log.warning("the learner stayed away for %.0f s: stopping", self.config.patience_s)
+                    self.stopped = True
+                return
+            self.waiting.popleft()
+
+    def take_weights(self) -> None:
+        """The newest head, if there is one and the learner answers; otherwise it acts with what it has."""
+        try:
+            newer = self.link.weights(self.have)
+        except LearnerLost:
+            return
+        if newer is not None:
+            self.have = newer[0]
+            take_head(self.policy, newer[1])
+
+    def last_words(self) -> None:
+        """A few seconds more for what is not acknowledged."""
+        until_s = time.monotonic() + 5.0
+        while self.waiting and patiently(lambda: self.link.add(self.waiting[0]), until_s, lambda: False):
+            self.waiting.popleft()
+        self.link.close()
+
+
+def act(config: ActOnline) -> int:
+    """The verb. Exit code 4 when episodes are left that the learner never took."""
+    began = time.monotonic()
+    torch.set_num_threads(config.threads)
+    settings = configs.read(RunSettings, config.run / FOR_ACTORS)
+    policy = load_policy(settings.policy)
+    algorithm = settings.process.laid_on(preset(settings.preset))
+    world = open_world(config.world, config.envs)
+    env = ChunkEnv(world, policy.interface, algorithm.rewards, algorithm.gamma)
+    actor = Actor(config, policy, env, "policy")
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        actor.stopped = True
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        actor.act()
+    finally:
+        env.close()
+    figures = ActFigures(
+        world=world.label,
+        episodes=actor.episodes,
+        successes=actor.successes,
+        env_steps=actor.env_steps,
+        chunks=actor.chunks,
+        seconds=time.monotonic() - began,
+        unacknowledged=len(actor.waiting),
+    )
+    if config.json_file is not None:
+        artefact.write_model(config.json_file, figures)
+    print(
+        f"{figures.successes} of {figures.episodes} episodes succeeded, {figures.env_steps} steps in {world.label}"
+    )
+    return 4 if actor.waiting else 0

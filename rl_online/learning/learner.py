@@ -1,0 +1,356 @@
+"""`tandem rl learn`: demonstrations and what actors tried in; better weights out. A process of its own.
+
+It may be killed at any moment: acknowledged transitions are on disk, the agent's state is a checkpoint, and the same
+command goes on from both. Actors find it again by themselves.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import tyro
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from torch.utils.tensorboard import SummaryWriter
+
+from hardware import artefact
+from hardware.config import Config
+from hardware.episode import Source
+from hardware.errors import BadInput
+from hardware.progress import progress
+from rl_online.learning import embedding
+from rl_online.learning.agent import Agent, Stage, take_head
+from rl_online.learning.link import FOR_ACTORS, LearnerServer, RunSettings
+from rl_online.learning.presets import Algorithm, PresetName, preset
+from rl_online.learning.process_reward import ProcessReward, ProgressJudge
+from rl_online.learning.replay import Mixture, Replay, Transitions, episodes_of, joined, read_all
+from vla.demonstrations import (
+    Demonstrations,
+    cameras_of,
+    open_demonstrations,
+    require_usable,
+    with_state,
+)
+from vla.policy_file import load_policy, save_policy
+from vla.tandem_vla import TandemVLA
+
+log = logging.getLogger(__name__)
+
+SETTINGS, CHECKPOINT, FIGURES = "run.json", "agent.safetensors", "learn.json"
+POLICY, DEMOS, ONLINE, SEEDS = "policy", "demos", "online", "seeds"
+IDLE_S = 0.02
+
+
+class LearnOnline(Config):
+    """Train a policy's head and a chunk critic from demonstrations and from what `tandem rl act` sends."""
+
+    policy: tyro.conf.Positional[Path]
+    """Folder of the policy to start from, as `tandem vla sft` leaves it (RUN/policy)."""
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """Run folder: demos/ and online/ (the replay), agent.safetensors, policy/, tensorboard/."""
+    demos: tuple[Path, ...] = Field(min_length=1)
+    """Episode stores or LeRobot datasets of demonstrations."""
+    twin_demos: tuple[Path, ...] = ()
+    """The same, made in the twin (`tandem rl expand`)."""
+    inherit: Path | None = None
+    """A run of the same backbone, in the twin: its acting head and critics are gone on with, and some of its episodes
+    are among what was tried before this run's first."""
+    inherit_successes: NonNegativeInt = 20
+    """The newest of them. 20 successes and no failure is the best of TwinRL's ablation."""
+    inherit_failures: NonNegativeInt = 0
+    preset: PresetName = "twinrl"
+    process: ProcessReward = ProcessReward()
+    """Pay for progress, too; the actors take it from the run."""
+    offline_steps: int = Field(default=-1, ge=-1)
+    """Critic updates before anything is tried; −1: as the preset has it."""
+    transitions: NonNegativeInt = 2000
+    """Chunks to be tried in all. 0: offline alone."""
+    demo_stride: PositiveInt = 2
+    """Steps between the chunks cut from a demonstration."""
+    publish_every: PositiveInt = 20
+    """Critic updates between two versions of the acting head."""
+    checkpoint_every_s: PositiveFloat = 20.0
+    port: int = Field(default=0, ge=0, lt=65536)
+    """0 picks a free one."""
+    idle_timeout_s: PositiveFloat = 600.0
+    """Without any actor for so long, it stops; the same command goes on."""
+    threads: PositiveInt = 1
+    """Of a processor. An actor beside it wants a core, too: two of each on two cores mostly wait for one another."""
+    seed: NonNegativeInt = 0
+    json_file: Annotated[Path | None, tyro.conf.arg(name="json")] = None
+
+    @property
+    def algorithm(self) -> Algorithm:
+        chosen = self.process.laid_on(preset(self.preset))
+        return chosen if self.offline_steps < 0 else chosen.but(offline_steps=self.offline_steps)
+
+
+class LearnFigures(Config):
+    """What a learner did."""
+
+    preset: str
+    seed: int
+    demonstrations: int
+    """Chunks in the demonstrations' half, corrections included."""
+    online: int
+    corrections: int
+    critic_updates: int
+    actor_updates: int
+    version: int
+    seconds: float
+    finished: bool
+
+
+def learn(config: LearnOnline) -> int:
+    """The verb. Exit code 0 when all transitions have come, 4 when the actors stayed away."""
+    began = time.monotonic()
+    torch.set_num_threads(config.threads)
+    policy = load_policy(config.policy)
+    given = opened(config, policy)
+    _begin(config)
+    learner = Learner(config, policy)
+    try:
+        learner.fill_demos(given)
+        learner.go_offline()
+        finished = config.transitions == 0 or learner.go_online()
+        learner.keep()
+        take_head(policy, learner.agent.published())
+        save_policy(policy, config.output / POLICY)
+    finally:
+        learner.close()
+    figures = learner.figures(time.monotonic() - began, finished)
+    artefact.write_model(config.output / FIGURES, figures)
+    if config.json_file is not None:
+        artefact.write_model(config.json_file, figures)
+    print(
+        f"{figures.critic_updates} critic updates on {figures.demonstrations} demonstrated and {figures.online} tried "
+        f"chunks ({figures.corrections} corrections); policy: {config.output / POLICY}"
+    )
+    return 0 if finished else 4
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """Demonstrations with the columns that the policy reads."""
+
+    folder: Path
+    source: Source
+    shown: Demonstrations
+    whole: Demonstrations
+    """With all columns that were recorded."""
+
+
+def opened(config: LearnOnline, policy: TandemVLA) -> list[Given]:
+    """Raises `BadInput` for what is no dataset, and for one that does not fit the policy."""
+    scripted: list[tuple[Path, Source]] = [(folder, "scripted") for folder in config.demos]
+    twins: list[tuple[Path, Source]] = [(folder, "twin") for folder in config.twin_demos]
+    found, interface = [], policy.interface
+    for folder, source in scripted + twins:
+        whole = open_demonstrations(folder, folder.name)
+        shown = with_state(whole, interface.state_names)
+        layout = shown.layout
+        require_usable(shown, interface.horizon_steps, interface.language)
+        cameras_of([shown], interface.cameras)
+        if layout.action_names != interface.action_names or layout.rate_hz != interface.rate_hz:
+            raise BadInput(
+                f"{folder} has {', '.join(layout.action_names)} at {layout.rate_hz:g} Hz, the policy "
+                f"{', '.join(interface.action_names)} at {interface.rate_hz:g} Hz",
+                "give demonstrations of the arm and rate that the policy was trained for",
+            )
+        found.append(Given(folder, source, shown, whole))
+    return found
+
+
+class Learner:
+    """A `Desk`: connections add to the replay, the main thread learns from it."""
+
+    def __init__(self, config: LearnOnline, policy: TandemVLA) -> None:
+        self.config = config
+        self.agent = Agent(policy, config.algorithm, config.seed)
+        shape = self.agent.shape
+        self.mixture = Mixture(
+            Replay(config.output / DEMOS, shape),
+            Replay(config.output / ONLINE, shape),
+            None if config.inherit is None else Replay(config.output / SEEDS, shape),
+        )
+        if (config.output / CHECKPOINT).is_file():
+            self.agent.restore(config.output / CHECKPOINT)
+            log.info("goes on from update %d", self.agent.progress.critic_updates)
+        elif config.inherit is not None:
+            self._inherit(config.inherit)
+        self._lock = threading.Lock()
+        self._published = (self.agent.progress.version, self.agent.published())
+        self._saved_s = self._heard_s = time.monotonic()
+        self._corrections = int(self.mixture.online.rows(np.arange(len(self.mixture.online))).is_correction.sum())
+        self.board = SummaryWriter(
+            str(config.output / "tensorboard"), purge_step=self.agent.progress.critic_updates + 1
+        )
+
+    def _inherit(self, run: Path) -> None:
+        """Raises `BadInput` where the other run has another backbone, or not enough episodes."""
+        assert self.mixture.seeds is not None
+        self.agent.inherit(run / CHECKPOINT)
+        tried = read_all(run / ONLINE)
+        chosen = []
+        for success, wanted in ((True, self.config.inherit_successes), (False, self.config.inherit_failures)):
+            chosen.append(episodes_of(tried, success, wanted))
+            have = int(np.count_nonzero(np.diff(chosen[-1].episode, prepend=-1)))
+            if have < wanted:
+                kind = "successes" if success else "failures"
+                raise BadInput(f"{run} tried {have} {kind}; {wanted} are to be inherited", "ask for fewer")
+        self.mixture.seeds.add(joined(chosen))
+        log.info("%d chunks inherited from %s", len(self.mixture.seeds), run)
+
+    # ── what actors ask (their threads) ─────────────────────────────────────────────────────────────────────
+
+    def add(self, rows: Transitions) -> int:
+        with self._lock:
+            added = self.mixture.add(rows)
+            self._heard_s = time.monotonic()
+            self._corrections += int(rows.is_correction.sum()) if added == len(rows) else 0
+        return added
+
+    def newest(self) -> tuple[int, bytes]:
+        self._heard_s = time.monotonic()
+        return self._published
+
+    @property
+    def version(self) -> int:
+        return self._published[0]
+
+    @property
+    def finished(self) -> bool:
+        return len(self.mixture.online) >= self.config.transitions > 0
+
+    # ── learning (the main thread) ──────────────────────────────────────────────────────────────────────────
+
+    def fill_demos(self, given: Sequence[Given]) -> None:
+        """Demonstrations into their replay; what is there already is not added again."""
+        agent, algorithm, stride = self.agent, self.config.algorithm, self.config.demo_stride
+        judge = ProgressJudge(self.config.process) if algorithm.rewards.progress else None
+        for one in given:
+            for number in range(len(one.shown)):
+                shown = one.shown[number]
+                key = f"{embedding.fingerprint(shown)}/{agent.shape.embedding}"
+                if self.mixture.demos.has(embedding.stable_id(f"{key}/0")):  # added whole or not at all
+                    continue
+                columns, states = one.whole.layout.state_names, one.whole[number].state
+                progress_of_it = None if judge is None else judge.progress(columns, states)
+                self.mixture.demos.add(
+                    embedding.of_demonstration(
+                        shown, agent.policy, algorithm, one.source, key, stride, progress_of_it
+                    )
+                )
+        log.info("%d demonstrated chunks", len(self.mixture.demos))
+
+    def go_offline(self) -> None:
+        wanted, done = self.config.algorithm.offline_steps, self.agent.progress.offline_updates
+        with progress("offline updates", wanted, min(done, wanted)) as advance:
+            while self.agent.progress.offline_updates < wanted:
+                self.update("offline")
+                advance("")
+        self.publish()
+
+    def go_online(self) -> bool:
+        """Until all transitions have come and were learned from; False when nobody has been heard for too long."""
+        server = LearnerServer(self, self.config.output, self.config.port)
+        log.info("actors may come: tandem rl act %s", self.config.output)
+        wanted = self.config.transitions
+        self._heard_s = time.monotonic()
+        try:
+            with progress("chunks tried", wanted, min(len(self.mixture.online), wanted)) as advance:
+                shown = min(len(self.mixture.online), wanted)
+                while True:
+                    self._learn_once()
+                    have = min(len(self.mixture.online), wanted)
+                    for _ in range(have - shown):
+                        advance("")
+                    shown = have
+                    if self.finished and self.has_caught_up:
+                        time.sleep(3 * IDLE_S)  # actors hear of it with the answer that is under way
+                        return True
+                    if not self.finished and time.monotonic() - self._heard_s > self.config.idle_timeout_s:
+                        return False
+        finally:
+            server.close()
+
+    @property
+    def has_caught_up(self) -> bool:
+        """All updates that the chunks tried so far allow are done."""
+        agent, tried = self.agent.progress, min(len(self.mixture.online), self.config.transitions)
+        allowed = tried * self.config.algorithm.updates_per_transition
+        return agent.critic_updates - agent.offline_updates >= allowed
+
+    def _learn_once(self) -> None:
+        """One update, unless the learner is ahead of what was tried; then a short rest."""
+        if self.has_caught_up:
+            time.sleep(IDLE_S)
+            return
+        self.update("online")
+        if self.agent.progress.critic_updates % self.config.publish_every == 0:
+            self.publish()
+        if time.monotonic() - self._saved_s > self.config.checkpoint_every_s:
+            self.keep()
+
+    def update(self, stage: Stage) -> None:
+        """The draw is a function of the update's number."""
+        number = self.agent.progress.critic_updates
+        rng = np.random.default_rng([self.config.seed, number])
+        with self._lock:
+            batch = self.mixture.sample(self.config.algorithm.batch, rng)
+        figures = self.agent.update(batch, stage)
+        if number % 10 == 0:
+            for name, value in figures.items():
+                self.board.add_scalar(f"{stage}/{name}", value, number)
+
+    def publish(self) -> None:
+        progress_now = self.agent.progress
+        self.agent.progress = progress_now.but(version=progress_now.version + 1)
+        self._published = (self.agent.progress.version, self.agent.published())
+
+    def keep(self) -> None:
+        self.agent.save(self.config.output / CHECKPOINT)
+        self._saved_s = time.monotonic()
+
+    def figures(self, seconds: float, finished: bool) -> LearnFigures:
+        agent = self.agent.progress
+        return LearnFigures(
+            preset=self.config.preset,
+            seed=self.config.seed,
+            demonstrations=len(self.mixture.demos),
+            online=len(self.mixture.online),
+            corrections=self._corrections,
+            critic_updates=agent.critic_updates,
+            actor_updates=agent.actor_updates,
+            version=agent.version,
+            seconds=seconds,
+            finished=finished,
+        )
+
+    def close(self) -> None:
+        self.board.close()
+        self.mixture.close()
+
+
+def _begin(config: LearnOnline) -> None:
+    """Actors read the settings; a run of other settings is not gone on with."""
+    config.output.mkdir(parents=True, exist_ok=True)
+    file = config.output / SETTINGS
+    free = {"output", "json_file", "port", "threads", "transitions"}
+    if config.process.weight == 0:
+        free |= {"process"}  # a run from before there were any goes on
+    settings = config.model_dump_json(indent=2, exclude=free) + "\n"
+    if file.is_file() and file.read_text(encoding="utf-8") != settings:
+        raise BadInput(f"{config.output} is a run of other settings", "name a new --output")
+    artefact.write_text(file, settings)
+    artefact.write_model(
+        config.output / FOR_ACTORS,
+        RunSettings(policy=config.policy.absolute(), preset=config.preset, process=config.process),
+    )

@@ -1,0 +1,47 @@
+"""Where `tandem rl expand` lets its demonstrations begin."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hardware import artefact
+from hardware.errors import BadInput
+from rl_online.expansion.expand import ExpandDemos, starts_of
+from rl_online.starts.regions import Box, Fineness, PartName, Region, cell_of, grid
+from rl_online.starts.resets import CellScore, ResetPlan
+
+PARTS: list[tuple[PartName, Region]] = [
+    ("id", Box(name="right", lower_m=(0.1, -0.1), upper_m=(0.2, 0.0), yaw_rad=(-0.5, 0.5))),
+    ("ood", Box(name="left", lower_m=(0.1, 0.0), upper_m=(0.2, 0.1), yaw_rad=(-0.5, 0.5))),
+]
+CELLS = grid(PARTS, Fineness(cell_m=0.1))
+
+
+def plan_at(folder: Path) -> Path:
+    """A policy that never fails in ID and always does in OOD."""
+    scores = [CellScore(cell=cell, rollouts=100, successes=100 * (cell.part == "id")) for cell in CELLS]
+    artefact.write_model(folder / "resets.json", ResetPlan(scores=tuple(scores)))
+    return folder / "resets.json"
+
+
+def test_starts_of_a_plan_lie_where_the_policy_fails(tmp_path: Path):
+    starts = starts_of(ExpandDemos(output=tmp_path, resets=plan_at(tmp_path)), PARTS)
+    rng = np.random.default_rng(0)
+    drawn = [CELLS[cell_of(starts.draw(rng), CELLS) or 0].part for _ in range(300)]
+    # Wilson's lower bound of 100 of 100 is 0.963: (1.05 − 0.963) / (1.05 + 1.05 − 0.963) = 7.7 % of them in ID
+    assert 0.03 < drawn.count("id") / 300 < 0.14
+    assert starts.regions == PARTS
+
+
+def test_without_a_plan_starts_are_of_the_part_alone(tmp_path: Path):
+    starts = starts_of(ExpandDemos(output=tmp_path, part="id"), PARTS)
+    rng = np.random.default_rng(0)
+    assert all(PARTS[0][1].contains(starts.draw(rng)) for _ in range(20))
+
+
+def test_a_plan_and_a_drawn_region_exclude_each_other(tmp_path: Path):
+    corners = ((0.1, 0.0), (0.2, 0.0), (0.2, 0.1))
+    config = ExpandDemos(output=tmp_path, resets=plan_at(tmp_path), polygon=corners)
+    with pytest.raises(BadInput, match="leave out --polygon or --resets"):
+        starts_of(config, PARTS)

@@ -1,0 +1,172 @@
+"""The actor–critic's two losses by hand where they can be, and that one follows the other."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from hardware.dataset.frame_grid import SOURCES
+from hardware.errors import BadInput
+from rl_online.learning import embedding
+from rl_online.learning.agent import Agent, take_head
+from rl_online.learning.critic import CriticSize
+from rl_online.learning.presets import PRESETS, ActorWeights, Algorithm
+from rl_online.learning.replay import Transitions, joined
+from tests.rl_online.transitions import some
+from tests.vla import small_policy
+from vla.demonstrations import Demonstration
+
+QUICK = PRESETS["twinrl"].but(critic=CriticSize(width=32), actor_rate=1e-3, critic_rate=1e-2)
+
+
+def agent(algorithm: Algorithm = QUICK, seed: int = 0) -> Agent:
+    return Agent(policy(), algorithm, seed)
+
+
+def policy():
+    made = small_policy.policy()
+    config = made.config.but(interface=small_policy.interface((), language=False))
+    return type(made)(config, made.fast, 0).eval()
+
+
+def rows(count: int, made: Agent, **changes: object) -> Transitions:
+    batch = some(count, 1, "policy", made.shape)
+    return Transitions(**(batch.columns() | changes))
+
+
+def test_the_target_of_a_terminal_chunk_is_its_reward_alone():
+    made = agent()
+    terminated = np.zeros((1, made.shape.horizon_steps), bool)
+    terminated[0, 1] = True
+    rewards = np.zeros((1, made.shape.horizon_steps), np.float32)
+    rewards[0, :3] = (-0.05, 10.0, 99.0)
+    tensors = made.rows(rows(1, made, terminated=terminated, rewards=rewards))
+    assert float(tensors.reward[0]) == pytest.approx(-0.05 + 0.98 * 10)
+    assert float(tensors.bootstrap[0]) == 0.0
+
+
+def test_only_what_was_shown_or_succeeded_is_imitated():
+    made = agent()
+    sources = np.array([SOURCES.index(name) for name in ("policy", "policy", "human", "twin")])
+    tensors = made.rows(rows(4, made, source=sources, success=np.array([0, 1, 0, 0])))
+    assert tensors.worth.tolist() == [0.0, 1.0, 1.0, 0.0]  # a failure inherited from the twin is none to imitate
+
+
+def test_cal_ql_is_part_of_the_offline_loss_only():
+    made = agent()
+    tensors, noise = made.rows(rows(4, made)), torch.Generator().manual_seed(0)
+    assert set(made.critic_losses(tensors, "offline", noise)) == {"td", "calql"}
+    assert set(made.critic_losses(tensors, "online", noise)) == {"td"}
+
+
+def test_the_actor_climbs_the_critic(monkeypatch: pytest.MonkeyPatch):
+    """A critic that likes large first actions (fixed): L_Q alone moves the head there."""
+    made = agent(QUICK.but(online=ActorWeights(imitation=0.0, value=1.0)))
+    monkeypatch.setattr(made.critic, "forward", lambda seen, chunk: chunk[:, 0, :1].T)
+    batch, noise = made.rows(rows(16, made)), torch.Generator().manual_seed(0)
+
+    def height() -> float:
+        return float(made._draw(batch.context, torch.Generator().manual_seed(1)).detach()[:, 0, 0].mean())
+
+    before = height()
+    for _ in range(20):
+        made._update_actor(batch, made.weights_of("online"), noise)
+    assert height() > before + 0.05
+
+
+def test_the_pull_of_the_critic_does_not_hang_on_the_size_of_rewards(monkeypatch: pytest.MonkeyPatch):
+    made, losses = agent(), []
+    batch = made.rows(rows(8, made))
+    for size in (1.0, 50.0):
+        monkeypatch.setattr(made.critic, "forward", lambda seen, chunk, size=size: size * (chunk[:, 0, :1].T + 0.3))
+        losses.append(float(made.actor_losses(batch, torch.Generator().manual_seed(0))["value"].detach()))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_imitation_is_drawn_as_in_supervised_training():
+    made = agent()
+    batch = made.rows(rows(8, made, success=np.ones(8, np.int64)))
+    scales, drawn = made.head.draw(8, torch.Generator().manual_seed(5))
+    expected = made.head.loss(batch.context, batch.actions, batch.padded, scales, drawn).mean()
+    found = made.actor_losses(batch, torch.Generator().manual_seed(5))["imitation"]
+    assert float(found.detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
+
+
+def test_a_stopped_agent_goes_on_exactly(tmp_path: Path):
+    whole, first, second = agent(seed=3), agent(seed=3), agent(seed=3)
+    batches = [rows(8, whole, id=np.arange(8) + 8 * number) for number in range(4)]
+    for batch in batches:
+        whole.update(batch, "offline")
+    for batch in batches[:2]:
+        first.update(batch, "offline")
+    first.save(tmp_path / "agent.safetensors")
+    second.restore(tmp_path / "agent.safetensors")
+    for batch in batches[2:]:
+        second.update(batch, "offline")
+    assert second.progress == whole.progress
+    for one, two in zip(whole.critic.parameters(), second.critic.parameters(), strict=True):
+        assert torch.equal(one, two)
+    assert whole.published() == second.published()
+
+
+def test_what_is_inherited_is_the_head_that_acted(tmp_path: Path):
+    """And goes on learning from there: after the first update, too, the average is near it."""
+    first, second = agent(seed=3), agent(seed=4)
+    for number in range(8):
+        first.update(rows(8, first, id=np.arange(8) + 8 * number), "offline")
+    first.save(tmp_path / "agent.safetensors")
+    second.inherit(tmp_path / "agent.safetensors")
+    assert second.published() == first.published()
+    pairs = list(zip(second.head.parameters(), first.averaged.parameters(), first.head.parameters(), strict=True))
+    assert all(torch.equal(learns, acted) for learns, acted, _ in pairs)
+    assert not all(torch.equal(learns, learned) for learns, _, learned in pairs)
+    assert second.progress.actor_updates == 0
+
+
+def test_a_checkpoint_without_an_averaged_head_is_refused(tmp_path: Path):
+    made, file = agent(), tmp_path / "agent.safetensors"
+    made.save(file)
+    with safe_open(str(file), framework="pt") as stored:
+        told = stored.metadata()
+        kept = {name: stored.get_tensor(name) for name in stored.keys() if not name.startswith("averaged.")}  # noqa: SIM118
+    save_file(kept, file, told)
+    for take in (made.restore, made.inherit):
+        with pytest.raises(BadInput, match="no averaged head"):
+            take(file)
+
+
+def test_a_published_head_acts_as_the_average_of_the_learners(tmp_path: Path):
+    made, other = agent(), policy()
+    before = [each.clone() for each in made.head.parameters()]
+    for number in range(2):  # one update of the actor
+        made.update(rows(8, made, id=np.arange(8) + 8 * number), "online")
+    take_head(other, made.published())
+    for old, new, acting in zip(before, made.head.parameters(), other.consistency_head.parameters(), strict=True):
+        torch.testing.assert_close(acting, old + 0.9 * (new - old))  # the first average keeps 1/10
+    take_head(made.policy, made.published())
+    seen = small_policy.batch(3, ())
+    assert np.array_equal(other.act(seen), made.policy.act(seen))
+    with pytest.raises(BadInput, match="do not fit"):
+        take_head(other, b"not safetensors")
+
+
+def test_a_demonstration_becomes_chunks_that_end_in_success():
+    made = agent()
+    steps = 11
+    shown = Demonstration(
+        "push", np.zeros((steps, 2), np.float32), np.full((steps, 2), 0.5, np.float32), lambda _: None
+    )  # type: ignore[arg-type, return-value]
+    found = embedding.of_demonstration(shown, made.policy, QUICK, "scripted", "demo/0", stride=4)
+    # H = 6: chunks from 0, 4 and 8, of 6, 6 and 3 steps; success is step 10: in the last alone
+    assert found.executed.tolist() == [6, 6, 3]
+    assert found.terminated.sum(axis=1).tolist() == [0, 0, 1]
+    assert found.terminated[2, 2]
+    assert found.rewards[2].tolist() == pytest.approx([-0.05, -0.05, 10, 0, 0, 0])
+    gamma = 0.98
+    assert found.floor[2] == pytest.approx(-0.05 * (1 + gamma) + 10 * gamma**2)
+    again = embedding.of_demonstration(shown, made.policy, QUICK, "scripted", "demo/0", stride=4)
+    assert np.array_equal(again.id, found.id)
+    assert len(joined([found, again])) == 6
