@@ -67,10 +67,12 @@ COMMANDS: dict[str, dict[str, Command]] = {
         "eval": Command("twin.evaluate", "EvaluateTwin", "evaluate", "against held-out photos and known poses"),
     },
     "vla": {
-        "sft": Command("vla.sft", "TrainPolicy", "sft", "demonstrations → a policy"),
-        "rft": Command("vla.rft", "ReinforcePolicy", "rft", "policy, demonstrations → better by process rewards"),
+        "sft": Command("vla.sft.fine_tuning", "TrainPolicy", "sft", "demonstrations → a policy"),
+        "rft": Command(
+            "vla.rft.reinforcement", "ReinforcePolicy", "rft", "policy, demonstrations → better by process rewards"
+        ),
         "continual": Command(
-            "vla.continual", "LearnContinually", "learn", "one task after another, forgetting little"
+            "vla.continual.learning", "LearnContinually", "learn", "one task after another, forgetting little"
         ),
         "gate": Command("vla.gate", "GatePolicy", "gate", "refuse a new policy that has lost an old task"),
         "eval": Command("vla.evaluate", "EvaluatePolicy", "run", "success rates in an environment, with intervals"),

@@ -39,16 +39,17 @@ from benchmarks import machine
 from hardware import artefact
 from hardware.config import Config
 from hardware.messages import ActionSpace
-from vla import continual, outcomes
+from vla import outcomes
 from vla.backbone import Architecture
-from vla.continual_config import LearnContinually, Teaching
+from vla.continual import learning
+from vla.continual.config import LearnContinually, Teaching
+from vla.continual.joined import Part
+from vla.continual.open_loop_evaluator import OpenLoopEvaluator
 from vla.demonstrations import Demonstration, Demonstrations, Layout
-from vla.joined import Part
-from vla.open_loop_evaluator import OpenLoopEvaluator
 from vla.outcomes import Evaluator
-from vla.process_rewards import RewardWeights
-from vla.rft_config import RftEvaluation, RftSchedule
-from vla.sft_config import Evaluation, Optimisation
+from vla.rft.config import RftEvaluation, RftSchedule
+from vla.rft.process_rewards import RewardWeights
+from vla.sft.config import Evaluation, Optimisation
 
 ROOT = Path(__file__).parents[1]
 METAWORLD = ROOT / "benchmarks" / "envs" / "metaworld"
@@ -121,7 +122,7 @@ def dots(plan: Plan, _: Path) -> Place:
         dataset = dot_task.demonstrations(count + plan.trials, name, number, **task)
         datasets.append(dataset)
         unseen[name] = Part(dataset, count, plan.trials)
-    evaluator = OpenLoopEvaluator(unseen, ERROR_LIMIT, continual.TASKS)
+    evaluator = OpenLoopEvaluator(unseen, ERROR_LIMIT, learning.TASKS)
     return Place(tuple(unseen), tuple(datasets), evaluator, "joint_pos_rad", 4)
 
 
@@ -287,15 +288,15 @@ def config(plan: Plan, place: Place, output: Path, base_policy: Path | None, **c
 def run(plan: Plan, place: Place, work: Path, names: Sequence[str]) -> dict[str, dict]:
     """The base is supervised once, and all methods start from it."""
     base = config(plan, place, work / "base", None, method="sft", then=())
-    continual.taught(base, place.datasets[: plan.base], 0, None, work / "base" / "stage-00")
+    learning.taught(base, place.datasets[: plan.base], 0, None, work / "base" / "stage-00")
     policy = work / "base" / "stage-00" / "sft" / "policy"
-    evaluator = measured_once(policy, work / "base" / continual.EVALUATION, place.evaluator)
+    evaluator = measured_once(policy, work / "base" / learning.EVALUATION, place.evaluator)
     results: dict[str, dict] = {}
     for name in names:
         settings = config(plan, place, work / name.lower().replace(" ", "-"), policy, **METHODS[name])
-        measured = continual.run(settings, place.datasets, evaluator)
-        continual.report(settings, measured)
-        results[name] = json.loads((settings.output / continual.SCORES).read_text(encoding="utf-8"))
+        measured = learning.run(settings, place.datasets, evaluator)
+        learning.report(settings, measured)
+        results[name] = json.loads((settings.output / learning.SCORES).read_text(encoding="utf-8"))
         auc = results[name]["scores"]["auc"]
         print(f"{name}: AUC {auc:.3f}", file=sys.stderr, flush=True)
     return results

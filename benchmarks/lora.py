@@ -21,12 +21,13 @@ import torch
 from lerobot.policies.pi0_fast import modeling_pi0_fast as modeling
 from torch import Tensor, nn
 
-from vla import fast_tokens, grpo
+from vla import fast_tokens
 from vla.adapters.lora import ADAPTED
 from vla.adapters.pi0_fast import Pi0FastPolicy, Vocabulary
 from vla.normalise import OneRange, Quantiles
 from vla.policy import Interface, ObservationBatch
-from vla.reference import Reference, trained
+from vla.rft import grpo
+from vla.rft.reference import Reference, trained
 
 GIB = 2**30
 ADAMW = 2

@@ -23,17 +23,19 @@ import dot_task
 
 from benchmarks import machine
 from hardware import artefact
-from vla import demonstrations, policy_file, rft, sft
+from vla import demonstrations, policy_file
 from vla.augmentation import Augmentation
 from vla.backbone import Architecture
+from vla.continual.joined import Joined, Part
 from vla.encoders import ImageEncoder
-from vla.joined import Joined, Part
 from vla.prepared import Preparation
-from vla.process_rewards import RewardWeights, gripper_columns
-from vla.rft_config import Grpo, ReinforcePolicy, RftEvaluation, RftSchedule
-from vla.rft_held_out import standing
-from vla.rft_samples import Judge
-from vla.sft_config import Evaluation, Optimisation, TrainPolicy
+from vla.rft import reinforcement
+from vla.rft.config import Grpo, ReinforcePolicy, RftEvaluation, RftSchedule
+from vla.rft.held_out import standing
+from vla.rft.process_rewards import RewardWeights, gripper_columns
+from vla.rft.samples import Judge
+from vla.sft import fine_tuning
+from vla.sft.config import Evaluation, Optimisation, TrainPolicy
 from vla.windows import Windows
 
 ROOT = Path(__file__).parents[1]
@@ -92,7 +94,7 @@ def supervised(plan: Plan, name: str, schedule: Optimisation, start_from: Path |
         optimisation=schedule,
         evaluation=Evaluation(every_steps=100, held_out_share=0.15, patience=0),
     )
-    run = sft.start(config, [plan.learned], plan.work / "work")
+    run = fine_tuning.start(config, [plan.learned], plan.work / "work")
     run.finish()
     return run.seconds
 
@@ -109,7 +111,7 @@ def reinforced(plan: Plan, name: str, without: tuple[str, ...]) -> float:
         optimisation=plan.rft,
         evaluation=RftEvaluation(every_steps=50, held_out_share=0.15, most_windows=64),
     )
-    run = rft.start(config, [plan.learned], plan.work / "work")
+    run = reinforcement.start(config, [plan.learned], plan.work / "work")
     run.finish()
     return run.seconds
 

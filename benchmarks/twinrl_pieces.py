@@ -38,8 +38,8 @@ from twin.object_asset import SCENE_XML
 from vla.backbone import Architecture
 from vla.intervals import wilson
 from vla.policy_file import load_policy
-from vla.sft import sft
-from vla.sft_config import Evaluation, Optimisation, TrainPolicy
+from vla.sft.config import Evaluation, Optimisation, TrainPolicy
+from vla.sft.fine_tuning import sft
 
 SMALL = Architecture(width=96, heads=4, readers=2, context_layers=2, token_layers=1)
 """The policy is told the block's pose, so it needs no more; it learns in minutes."""

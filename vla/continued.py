@@ -12,7 +12,7 @@ from vla.demonstrations import Demonstrations, with_state
 from vla.normalise import DatasetQuantiles
 from vla.policy import Interface
 from vla.run_folder import POLICY
-from vla.sft_config import TrainPolicy
+from vla.sft.config import TrainPolicy
 from vla.tandem_vla import TandemVLA
 
 log = logging.getLogger(__name__)

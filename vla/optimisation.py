@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from hardware.errors import TandemError
 from vla.policy import Batch
-from vla.sft_config import Schedule
+from vla.sft.config import Schedule
 from vla.tandem_vla import TandemVLA
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import dot_task
 import small_policy
 
-from vla import policy_file, sft
-from vla.sft_config import Evaluation, Optimisation, TrainPolicy
+from vla import policy_file
+from vla.sft import fine_tuning
+from vla.sft.config import Evaluation, Optimisation, TrainPolicy
 
 
 def supervised(out: Path, **changes: object) -> TrainPolicy:
@@ -30,7 +31,7 @@ def supervised(out: Path, **changes: object) -> TrainPolicy:
 def write(folder: Path) -> None:
     """`policy/` in the folder, of six episodes called `dots`."""
     schedule = Optimisation(steps=40, batch=8, warmup_steps=2, learning_rate=1e-2)
-    run = sft.start(supervised(folder, optimisation=schedule), [dot_task.demonstrations(6)])
+    run = fine_tuning.start(supervised(folder, optimisation=schedule), [dot_task.demonstrations(6)])
     for _ in range(schedule.steps):
         run.step()
     policy_file.save_policy(run.policy, folder / "policy")

@@ -19,7 +19,7 @@ from torch import nn
 from hardware import artefact
 from hardware.errors import BadInput
 from vla.adapters import adapter_folder
-from vla.rft_config import Lora
+from vla.adapters.lora_config import Lora
 
 ADAPTED = {
     "pi0_fast": r"model\.paligemma_with_expert\.paligemma\.model\.language_model\.layers\.\d+\."

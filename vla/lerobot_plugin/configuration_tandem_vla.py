@@ -13,7 +13,7 @@ from lerobot.optim import AdamWConfig, CosineDecayWithWarmupSchedulerConfig
 
 from vla.backbone import Architecture
 from vla.lerobot_folder import TYPE
-from vla.sft_config import Optimisation
+from vla.sft.config import Optimisation
 from vla.tandem_vla import Voice
 
 DEFAULT, SCHEDULE = Architecture(), Optimisation()

@@ -21,14 +21,15 @@ from torch import Tensor
 
 from hardware import artefact
 from hardware.errors import BadInput
-from vla import demonstrations, lerobot_folder, policy_file, sft
+from vla import demonstrations, lerobot_folder, policy_file
 from vla.lerobot_demonstrations import LerobotDemonstrations, layout_of
 from vla.lerobot_plugin import lerobot_batch
 from vla.lerobot_plugin.configuration_tandem_vla import TandemVLAConfig
 from vla.optimisation import average
 from vla.policy import Interface
 from vla.prepared import PreparedEpisode
-from vla.sft_config import TrainPolicy
+from vla.sft import fine_tuning
+from vla.sft.config import TrainPolicy
 from vla.tandem_vla import TandemVLA
 from vla.windows import Windows
 
@@ -174,7 +175,7 @@ def untrained(config: TandemVLAConfig, root: Path) -> TandemVLA:
         unfrozen_encoder=config.unfrozen_encoder,
         seed=drawn_seed(),
     )
-    return sft.new_policy(settings, interface, Windows(episodes, interface))
+    return fine_tuning.new_policy(settings, interface, Windows(episodes, interface))
 
 
 def require_fits(interface: Interface, root: Path) -> None:

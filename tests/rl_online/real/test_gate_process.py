@@ -27,8 +27,8 @@ from rl_online.worlds.world import pose_of
 from vla.backbone import Architecture
 from vla.demonstrations import open_demonstrations
 from vla.policy_file import load_policy
-from vla.sft import sft
-from vla.sft_config import Evaluation, Optimisation, TrainPolicy
+from vla.sft.config import Evaluation, Optimisation, TrainPolicy
+from vla.sft.fine_tuning import sft
 
 SMALL = Architecture(width=64, heads=2, readers=1, context_layers=1, token_layers=1)
 STEPS = 600

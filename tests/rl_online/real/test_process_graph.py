@@ -36,8 +36,8 @@ from rl_online.starts.resets import CellScore, ResetPlan
 from tests.rl_online.judges import judge
 from vla.backbone import Architecture
 from vla.policy import GRIPPER
-from vla.sft import sft
-from vla.sft_config import Evaluation, Optimisation, TrainPolicy
+from vla.sft.config import Evaluation, Optimisation, TrainPolicy
+from vla.sft.fine_tuning import sft
 
 SMALL = Architecture(width=64, heads=2, readers=1, context_layers=1, token_layers=1)
 STEPS = 60

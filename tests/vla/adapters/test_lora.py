@@ -21,14 +21,16 @@ from safetensors.torch import load_file, save_file
 
 from hardware.errors import BadInput
 from hardware.messages import Observation
-from vla import evaluate, exchange, policy_file, rft, rft_source
+from vla import evaluate, exchange, policy_file
 from vla.adapters import adapter_folder, lora
 from vla.adapters import folder as folders
+from vla.adapters.lora_config import Lora
 from vla.adapters.pi0_fast import Pi0FastPolicy
 from vla.policy import ObservationBatch
-from vla.reference import trained
-from vla.rft_config import Grpo, Lora, ReinforcePolicy, RftEvaluation, RftSchedule
-from vla.rft_training import Reinforcement
+from vla.rft import reinforcement, source
+from vla.rft.config import Grpo, ReinforcePolicy, RftEvaluation, RftSchedule
+from vla.rft.reference import trained
+from vla.rft.training import Reinforcement
 from vla.served_tandem import open_tandem
 
 pytestmark = pytest.mark.filterwarnings("default")
@@ -64,7 +66,7 @@ def start(policy: Path, out: Path, **changes: object) -> Reinforcement:
         "optimisation": RftSchedule(steps=4, batch=4, learning_rate=3e-2, warmup_steps=0),
         "evaluation": RftEvaluation(every_steps=2, most_windows=4, held_out_share=0.2),
     }
-    return rft.start(ReinforcePolicy.model_validate(values | changes), [DEMOS])
+    return reinforcement.start(ReinforcePolicy.model_validate(values | changes), [DEMOS])
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def finished(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
     out = tmp_path_factory.mktemp("run")
     run = start(base, out)
     run.finish()
-    rft_source.beside(base)(run.policy, out / "last")
+    source.beside(base)(run.policy, out / "last")
     return Finished(
         run, {name: weight.detach().clone() for name, weight in trained(run.module).items()}, out / "last"
     )
@@ -152,8 +154,8 @@ def test_a_resumed_run_is_the_unbroken_run_bit_for_bit(base: Path, finished: Fin
 
 def test_the_report_is_of_the_best_step_and_loads_no_second_base(finished: Finished) -> None:
     run, out = finished.run, finished.run.config.output
-    rft.write_report(run)
-    assert rft.kept(run) is run.policy
+    reinforcement.write_report(run)
+    assert reinforcement.kept(run) is run.policy
     assert torch.equal(spoken(run.policy), spoken(folders.open_policy(out / "policy")))
     learning = sum(map(torch.numel, finished.weights.values()))
     assert f"{learning:,} of" in (out / "report.html").read_text(encoding="utf-8")
@@ -243,7 +245,7 @@ def test_what_lerobot_train_leaves_is_opened_and_goes_on_learning(base: Path, tm
     kept = spoken(run.policy)
     run.step()
     assert not torch.equal(spoken(run.policy), kept)
-    assert torch.equal(spoken(rft.kept(run)), kept)
+    assert torch.equal(spoken(reinforcement.kept(run)), kept)
     assert torch.equal(spoken(folders.open_policy(tmp_path / "run" / "policy")), kept)
     saved = json.loads((tmp_path / "run" / "policy" / adapter_folder.CONFIG).read_text())
     assert saved["base_model_name_or_path"] == str(base)  # no longer relative: the run may lie anywhere

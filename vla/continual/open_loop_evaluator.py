@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from vla import outcomes, policy_file
-from vla.joined import Part
+from vla.continual.joined import Part
 from vla.outcomes import Outcome
 from vla.policy import ObservationBatch
 from vla.tandem_vla import TandemVLA

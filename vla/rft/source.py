@@ -16,8 +16,8 @@ from vla import continued, policy_file
 from vla.adapters import adapter_folder
 from vla.adapters import folder as folders
 from vla.adapters.lerobot_policy import LerobotPolicy
+from vla.adapters.lora_config import Lora
 from vla.policy import TokenPolicy
-from vla.rft_config import Lora
 from vla.tandem_vla import TandemVLA, Voice
 
 OTHERS_PX = 224

@@ -16,7 +16,7 @@ from vla import held_out, policy_file, training_state
 from vla.held_out import Score
 from vla.optimisation import Learner, adamw, average, learning_rate, set_rate
 from vla.run_folder import POLICY, TENSORBOARD
-from vla.sft_config import TrainPolicy
+from vla.sft.config import TrainPolicy
 from vla.tandem_vla import TandemVLA
 from vla.training import Diverged, LongRun
 from vla.training_state import Point, RunState

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vla.continual_scores import intervals, scores
+from vla.continual.scores import intervals, scores
 
 NONE = np.nan
 RATES = np.array(

@@ -10,7 +10,7 @@ import numpy as np
 from accelerate import Accelerator
 
 from hardware.errors import BadInput
-from vla import continued, demonstrations, fast_tokens, held_out, policy_file, sft_report
+from vla import continued, demonstrations, fast_tokens, held_out, policy_file
 from vla.demonstrations import Demonstrations
 from vla.encoders import ImageEncoder
 from vla.fast_tokens import FastTokens
@@ -18,8 +18,9 @@ from vla.normalise import DatasetQuantiles, Normaliser, quantiles
 from vla.policy import Interface
 from vla.prepared import Preparation, PreparedEpisode
 from vla.run_folder import POLICY, REPORT, WORK, chosen_device, fingerprint, git_hash, require_output, write_run
-from vla.sft_config import TrainPolicy
-from vla.sft_training import Material, Training
+from vla.sft import report
+from vla.sft.config import TrainPolicy
+from vla.sft.training import Material, Training
 from vla.tandem_vla import TandemConfig, TandemVLA
 from vla.windows import Draws, Windows
 
@@ -213,7 +214,7 @@ def write_report(run: Training) -> None:
         ("open-loop error", f"{score.open_loop_error:.4f} of half the action's 1–99 % range"),
         ("git", git_hash() or "unknown"),
     ]
-    sft_report.write(
+    report.write(
         folder / REPORT, facts, run.curve, score, held_out.trace(policy, windows, 0), tokens, policy.interface
     )
     log.info("%s: open-loop error %.4f after %.0f s", folder / POLICY, score.open_loop_error, run.seconds)

@@ -14,15 +14,18 @@ from taught_policy import supervised
 from torch import nn
 
 from hardware.errors import BadInput
-from vla import policy_file, rft, rft_source, sft
+from vla import policy_file
 from vla.adapters.lerobot_policy import LerobotPolicy
 from vla.demonstrations import ArrayDemonstrations, Demonstration
 from vla.policy import TokenPolicy
-from vla.process_rewards import RewardWeights
-from vla.rft_config import Grpo, ReinforcePolicy, RftEvaluation, RftSchedule
-from vla.rft_samples import Judge
-from vla.rft_training import Reinforcement
-from vla.sft_config import Optimisation
+from vla.rft import reinforcement
+from vla.rft import source as rft_source
+from vla.rft.config import Grpo, ReinforcePolicy, RftEvaluation, RftSchedule
+from vla.rft.process_rewards import RewardWeights
+from vla.rft.samples import Judge
+from vla.rft.training import Reinforcement
+from vla.sft import fine_tuning
+from vla.sft.config import Optimisation
 from vla.tandem_vla import TandemVLA
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -46,7 +49,7 @@ def config(policy: Path, out: Path, **changes: object) -> ReinforcePolicy:
 
 
 def start(taught: Path, out: Path, **changes: object) -> Reinforcement:
-    return rft.start(config(taught, out, **changes), [dot_task.demonstrations(6)])
+    return reinforcement.start(config(taught, out, **changes), [dot_task.demonstrations(6)])
 
 
 def as_it_came(run: Reinforcement) -> nn.Module:
@@ -65,8 +68,8 @@ def test_rewards_rise_on_episodes_that_were_not_learned_from(tmp_path) -> None:
     """A briefly taught policy points at dots; 60 steps of rewards: held out they rise by a third or more."""
     demos = [dot_task.demonstrations(34)]
     schedule = Optimisation(steps=300, batch=16, learning_rate=2e-3, warmup_steps=20, ema=0.97)
-    sft.start(supervised(tmp_path / "sft", architecture=EYES, optimisation=schedule), demos).finish()
-    run = rft.start(
+    fine_tuning.start(supervised(tmp_path / "sft", architecture=EYES, optimisation=schedule), demos).finish()
+    run = reinforcement.start(
         config(
             tmp_path / "sft",
             tmp_path / "rft",
@@ -83,7 +86,7 @@ def test_rewards_rise_on_episodes_that_were_not_learned_from(tmp_path) -> None:
     assert best.qacr > first.qacr
     assert best.ctar > first.ctar
     assert best.open_loop_error["consistency"] < 1.3 * first.open_loop_error["consistency"]
-    rft.write_report(run)
+    reinforcement.write_report(run)
     report = (tmp_path / "rft" / "report.html").read_text(encoding="utf-8")
     assert report.count("data:image/png") == 2
     assert f"{first.reward:.4f} → {best.reward:.4f}" in report
@@ -125,7 +128,7 @@ def test_a_run_from_other_weights_does_not_take_the_checkpoint(taught: Path, tmp
 
 def test_a_policy_whose_chunks_never_decode_is_refused(tmp_path) -> None:
     """All rewards would be 0, and no group would have an advantage."""
-    run = sft.start(supervised(tmp_path / "random"), [dot_task.demonstrations(6)])
+    run = fine_tuning.start(supervised(tmp_path / "random"), [dot_task.demonstrations(6)])
     policy_file.save_policy(run.policy, tmp_path / "random" / "policy")
     with pytest.raises(BadInput, match="no sampled chunk decodes"):
         start(tmp_path / "random", tmp_path / "out").finish()
@@ -140,7 +143,7 @@ def small_changes(policy: TandemVLA) -> TandemVLA:
 def test_the_first_update_is_on_policy_and_the_second_is_not(taught: Path, tmp_path) -> None:
     run = start(taught, tmp_path, optimisation=RftSchedule(steps=2, batch=4, warmup_steps=0, learning_rate=1e-2))
     batch = run.material.draws.draw(0, 4)
-    from vla.rft_samples import rollout
+    from vla.rft.samples import rollout
 
     drawn = rollout(run.policy, run.reference, batch, run.config.grpo, run.judge, 0)
     first = run._update(batch, drawn, 0)
@@ -273,7 +276,7 @@ def test_an_ablation_takes_its_reward_out_and_nothing_else(taught: Path, tmp_pat
 
 
 def test_a_dataset_that_the_policy_has_not_seen_is_read_by_its_first_ones_ranges(taught: Path, tmp_path) -> None:
-    run = rft.start(config(taught, tmp_path, data=("new",)), [dot_task.demonstrations(6, "new", seed=3)])
+    run = reinforcement.start(config(taught, tmp_path, data=("new",)), [dot_task.demonstrations(6, "new", seed=3)])
     run.step()
     assert isinstance(run.policy, TandemVLA)
     ranges = run.policy.config.normalisation
@@ -288,7 +291,7 @@ def test_of_more_columns_those_that_the_policy_reads_are_taken(taught: Path, tmp
         for e in base.episodes
     ]
     wide = ArrayDemonstrations("dots", base.layout.but(state_names=("b", "a", "other")), more)
-    run = rft.start(config(taught, tmp_path / "wide"), [wide])
+    run = reinforcement.start(config(taught, tmp_path / "wide"), [wide])
     found = run.material.draws.windows.episodes[0].state
     assert found.shape[1] == 2
     assert found[:, 0].mean() > 5 > found[:, 1].mean()  # a, then b
@@ -302,7 +305,7 @@ def spoilt(change) -> list[ArrayDemonstrations]:
 def test_bad_input_is_refused_by_name(taught: Path, tmp_path) -> None:
     def refused(demos, match: str) -> None:
         with pytest.raises(BadInput, match=match):
-            rft.start(config(taught, tmp_path), demos)
+            reinforcement.start(config(taught, tmp_path), demos)
 
     def with_nan(episode: Demonstration) -> Demonstration:
         actions = episode.actions.copy()
@@ -321,13 +324,13 @@ def test_bad_input_is_refused_by_name(taught: Path, tmp_path) -> None:
     refused([ArrayDemonstrations("dots", base.layout.but(rate_hz=20.0), base.episodes)], "10.0 Hz.*20.0 Hz")
     refused([ArrayDemonstrations("dots", base.layout.but(cameras=("wrist",)), base.episodes)], "no camera front")
     with pytest.raises(BadInput, match="holds no TandemVLA policy"):
-        rft.start(config(tmp_path / "nothing", tmp_path), [base])
+        reinforcement.start(config(tmp_path / "nothing", tmp_path), [base])
     with pytest.raises(BadInput, match="no action 'jaw'"):
-        rft.start(config(taught, tmp_path, gripper=("jaw",)), [base])
+        reinforcement.start(config(taught, tmp_path, gripper=("jaw",)), [base])
     with pytest.raises(BadInput, match="2 weights for 1 datasets"):
-        rft.start(config(taught, tmp_path, weights=(1.0, 2.0)), [base])
+        reinforcement.start(config(taught, tmp_path, weights=(1.0, 2.0)), [base])
     with pytest.raises(BadInput, match="all --weights are 0"):
-        rft.start(config(taught, tmp_path, weights=(0.0,)), [base])
+        reinforcement.start(config(taught, tmp_path, weights=(0.0,)), [base])
 
 
 def test_a_policy_of_another_version_is_refused(taught: Path, tmp_path) -> None:
@@ -342,7 +345,7 @@ def test_a_policy_of_another_version_is_refused(taught: Path, tmp_path) -> None:
 def test_supervised_learning_goes_on_from_a_policy(taught: Path, tmp_path) -> None:
     """Its tokens, ranges and architecture stay; what is said of them again is not heeded."""
     told = supervised(tmp_path / "next", start_from=taught, data=("more",), horizon_steps=3)
-    run = sft.start(told, [dot_task.demonstrations(4, "more", seed=9)])
+    run = fine_tuning.start(told, [dot_task.demonstrations(4, "more", seed=9)])
     source = policy_file.load_policy(taught / "policy")
     assert same(run.policy, source)
     assert run.policy.fast.stored == source.fast.stored

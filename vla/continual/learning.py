@@ -14,18 +14,21 @@ from numpy import ndarray
 
 from hardware import artefact
 from hardware.errors import BadInput
-from vla import continual_report, outcomes, policy_file, rft, sft
-from vla.continual_config import LearnContinually
-from vla.continual_scores import intervals, scores
+from vla import outcomes, policy_file
+from vla.continual import report as continual_report
+from vla.continual.config import LearnContinually
+from vla.continual.joined import Joined, Part
+from vla.continual.open_loop_evaluator import OpenLoopEvaluator
+from vla.continual.scores import intervals, scores
 from vla.continued import policy_folder
 from vla.demonstrations import Demonstrations
-from vla.joined import Joined, Part
-from vla.open_loop_evaluator import OpenLoopEvaluator
 from vla.outcomes import Evaluator
-from vla.process_rewards import gripper_columns
-from vla.rft_config import ReinforcePolicy
+from vla.rft import reinforcement
+from vla.rft.config import ReinforcePolicy
+from vla.rft.process_rewards import gripper_columns
 from vla.run_folder import POLICY, REPORT, WORK, git_hash, require_output, write_run
-from vla.sft_config import TrainPolicy
+from vla.sft import fine_tuning
+from vla.sft.config import TrainPolicy
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +54,7 @@ class Measured:
 
 def learn(config: LearnContinually) -> int:
     """Leaves a folder for each stage, `policy/` after the last, `continual.json` and `report.html`."""
-    datasets = sft.opened((*config.base, *config.then))
+    datasets = fine_tuning.opened((*config.base, *config.then))
     measured = run(config, datasets, evaluator_of(config, datasets))
     report(config, measured)
     return 0
@@ -103,12 +106,12 @@ def require_usable(config: LearnContinually, datasets: Sequence[Demonstrations])
     stages = [material(config, datasets, stage) for stage in range(len(config.then) + 1)]
     if config.base_policy is None:
         teaching = supervised_config(config, 0, None, config.output)
-        interface, source = sft.interface_of(teaching, stages[:1]), "the base"
+        interface, source = fine_tuning.interface_of(teaching, stages[:1]), "the base"
     else:
         interface = policy_file.read_config(policy_folder(config.base_policy)).interface
         source = str(config.base_policy)
     for stage in stages:
-        rft.require_usable(interface, [stage], source)
+        reinforcement.require_usable(interface, [stage], source)
     gripper_columns(interface.action_names, config.gripper)
 
 
@@ -127,14 +130,16 @@ def taught(
         supervised = policy_folder(config.base_policy)
     else:
         teaching = supervised_config(config, stage, before, folder / "sft")
-        started = sft.start(teaching, demonstrations, features)
+        started = fine_tuning.start(teaching, demonstrations, features)
         started.finish()
-        sft.write_report(started)
+        fine_tuning.write_report(started)
         supervised = folder / "sft" / POLICY
     if config.method == "rft":
-        reinforced = rft.start(reinforced_config(config, supervised, folder / "rft"), demonstrations, features)
+        reinforced = reinforcement.start(
+            reinforced_config(config, supervised, folder / "rft"), demonstrations, features
+        )
         reinforced.finish()
-        rft.write_report(reinforced)
+        reinforcement.write_report(reinforced)
     return last
 
 

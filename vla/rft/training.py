@@ -19,15 +19,17 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from hardware.errors import BadInput
-from vla import grpo, rft_samples, training_state
+from vla import training_state
 from vla.optimisation import adamw, learning_rate, set_rate
 from vla.policy import Batch, TokenPolicy
-from vla.reference import Reference, module, trained
-from vla.rft_config import ReinforcePolicy
-from vla.rft_held_out import Standing, standing
-from vla.rft_samples import Judge, Rollout
+from vla.rft import grpo
+from vla.rft import samples as rft_samples
+from vla.rft.config import ReinforcePolicy
+from vla.rft.held_out import Standing, standing
+from vla.rft.reference import Reference, module, trained
+from vla.rft.samples import Judge, Rollout
 from vla.run_folder import POLICY, TENSORBOARD
-from vla.sft_training import Material
+from vla.sft.training import Material
 from vla.training import Diverged, LongRun
 from vla.training_state import Stage
 

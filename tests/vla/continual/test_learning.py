@@ -10,14 +10,15 @@ import small_policy
 from dot_task import LAYOUT
 
 from hardware.errors import BadInput, TandemError
-from vla import continual, outcomes, policy_file
-from vla.continual_config import LearnContinually, Teaching
+from vla import outcomes, policy_file
+from vla.continual import learning
+from vla.continual.config import LearnContinually, Teaching
+from vla.continual.joined import Joined, Part
+from vla.continual.open_loop_evaluator import OpenLoopEvaluator
 from vla.demonstrations import ArrayDemonstrations
-from vla.joined import Joined, Part
-from vla.open_loop_evaluator import OpenLoopEvaluator
 from vla.outcomes import Outcome
-from vla.rft_config import Grpo, RftEvaluation, RftSchedule
-from vla.sft_config import Evaluation, Optimisation
+from vla.rft.config import Grpo, RftEvaluation, RftSchedule
+from vla.sft.config import Evaluation, Optimisation
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -77,13 +78,13 @@ class Fading:
 
 
 @pytest.fixture(scope="module")
-def learned(tmp_path_factory: pytest.TempPathFactory) -> tuple[LearnContinually, continual.Measured, Fading]:
+def learned(tmp_path_factory: pytest.TempPathFactory) -> tuple[LearnContinually, learning.Measured, Fading]:
     """A whole run that was stopped once, before its last evaluation."""
     told = config(tmp_path_factory.mktemp("continual"))
     with pytest.raises(TandemError, match="switched off"):
-        continual.run(told, datasets(), Fading(stop_before=2))
+        learning.run(told, datasets(), Fading(stop_before=2))
     after = Fading()
-    return told, continual.run(told, datasets(), after), after
+    return told, learning.run(told, datasets(), after), after
 
 
 def test_each_stage_is_measured_on_all_tasks_so_far(learned) -> None:
@@ -91,7 +92,7 @@ def test_each_stage_is_measured_on_all_tasks_so_far(learned) -> None:
     assert measured.learned_at == (0, 0, 1, 2)
     np.testing.assert_array_equal(measured.trials, [[10, 10, 0, 0], [10, 10, 10, 0], [10, 10, 10, 10]])
     np.testing.assert_array_equal(measured.successes, [[8, 8, 0, 0], [7, 7, 8, 0], [6, 6, 7, 8]])
-    continual.report(told, measured)
+    learning.report(told, measured)
     summary = json.loads((told.output / "continual.json").read_text())
     assert summary["scores"]["fwt"] == pytest.approx(0.8)
     assert summary["scores"]["nbt"] == pytest.approx((0.15 + 0.15 + 0.1) / 3)
@@ -120,18 +121,18 @@ def test_a_stage_goes_on_from_the_one_before(learned) -> None:
 
 def test_a_stage_learns_from_its_task_and_replays_the_earlier_ones(tmp_path) -> None:
     told, tasks = config(tmp_path), datasets()
-    assert len(continual.material(told, tasks, 0)) == 2 * 3
-    third = continual.material(told, tasks, 2)
+    assert len(learning.material(told, tasks, 0)) == 2 * 3
+    third = learning.material(told, tasks, 2)
     assert len(third) == 2 + 3 * 1
     own = [tasks[3][0], tasks[3][1], tasks[0][0], tasks[1][0], tasks[2][0]]
     assert all(third[number] is episode for number, episode in enumerate(own))
-    assert len(continual.material(config(tmp_path, replay=0), tasks, 2)) == 2
+    assert len(learning.material(config(tmp_path, replay=0), tasks, 2)) == 2
 
 
 def test_rewards_follow_in_each_stage_from_a_base_policy(taught: Path, tmp_path) -> None:
     told = config(tmp_path, method="rft", base_policy=taught, then=("blue",))
     evaluator = Fading()
-    continual.run(told, datasets()[:3], evaluator)
+    learning.run(told, datasets()[:3], evaluator)
     assert [stage for stage, _ in evaluator.asked] == ["stage-00", "stage-01"]
     assert not (tmp_path / "stage-00" / "sft").exists(), "the base policy is there"
     run = json.loads((tmp_path / "stage-01" / "rft" / "run.json").read_text())
@@ -153,7 +154,7 @@ def test_open_loop_counts_episodes_that_no_stage_learned_from(taught: Path, tmp_
 
 def test_what_cannot_be_learned_or_measured_is_refused(tmp_path) -> None:
     with pytest.raises(BadInput, match="'red' has 4 episodes, 9 are needed"):
-        continual.run(config(tmp_path / "a", base_demos=9), datasets(), Fading())
+        learning.run(config(tmp_path / "a", base_demos=9), datasets(), Fading())
     slow = [*datasets()[:3], ArrayDemonstrations("white", LAYOUT.but(rate_hz=20.0), datasets()[3].episodes)]
     wrong = {
         "no action 'thumb'": (datasets(), {"gripper": ("x", "thumb")}),
@@ -163,10 +164,10 @@ def test_what_cannot_be_learned_or_measured_is_refused(tmp_path) -> None:
     }
     for said, (tasks, changes) in wrong.items():
         with pytest.raises(BadInput, match=said):
-            continual.run(config(tmp_path / "a", **changes), tasks, Fading())
+            learning.run(config(tmp_path / "a", **changes), tasks, Fading())
     assert not (tmp_path / "a").exists(), "nothing is begun"
     with pytest.raises(BadInput, match="no episode of red, green is left"):
-        continual.evaluator_of(config(tmp_path / "b", base_demos=4), datasets())
+        learning.evaluator_of(config(tmp_path / "b", base_demos=4), datasets())
     with pytest.raises(ValueError, match="two tasks have the same name"):
         config(tmp_path / "c", then=("elsewhere/red",))
     base = dot_task.demonstrations(3, "fast")

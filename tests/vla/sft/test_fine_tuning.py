@@ -12,13 +12,14 @@ import small_policy
 import torch
 
 from hardware.errors import BadInput
-from vla import held_out, optimisation, policy_file, sft, sft_training
+from vla import held_out, optimisation, policy_file
 from vla.demonstrations import ArrayDemonstrations
 from vla.normalise import DatasetQuantiles
 from vla.optimisation import OutOfMemory
 from vla.policy import Batch, Losses
-from vla.sft_config import Evaluation, Optimisation, TrainPolicy
-from vla.sft_training import Training
+from vla.sft import fine_tuning, training
+from vla.sft.config import Evaluation, Optimisation, TrainPolicy
+from vla.sft.training import Training
 from vla.tandem_vla import TandemVLA
 from vla.training import Diverged
 
@@ -42,7 +43,7 @@ def config(out: Path, **changes: object) -> TrainPolicy:
 
 
 def start(out: Path, **changes: object) -> Training:
-    return sft.start(config(out, **changes), [dot_task.demonstrations(6)])
+    return fine_tuning.start(config(out, **changes), [dot_task.demonstrations(6)])
 
 
 def same(one: TandemVLA, other: TandemVLA) -> bool:
@@ -66,7 +67,7 @@ EYES = small_policy.SMALL.but(width=64, readers=8, keypoints=48, context_layers=
 @pytest.mark.timeout(900)
 def test_it_learns_to_point_at_a_dot_from_its_picture_alone(tmp_path) -> None:
     """27 episodes of a drifting dot; measured on 7 others: 0.15 of half the range, where the median is 0.32 off."""
-    run = sft.start(
+    run = fine_tuning.start(
         config(
             tmp_path,
             architecture=EYES,
@@ -78,7 +79,7 @@ def test_it_learns_to_point_at_a_dot_from_its_picture_alone(tmp_path) -> None:
     )
     run.finish()
     assert run.best < 0.5 * median_error(run)
-    sft.write_report(run)
+    fine_tuning.write_report(run)
     report = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "data:image/png" in report
     assert f"{run.best:.4f}" in report
@@ -88,7 +89,7 @@ def test_it_learns_to_point_at_a_dot_from_its_picture_alone(tmp_path) -> None:
 @pytest.mark.timeout(900)
 def test_the_token_head_learns_its_demonstrations_by_heart(tmp_path) -> None:
     """Five episodes; what the head then says, greedily and whole, is what was demonstrated."""
-    run = sft.start(
+    run = fine_tuning.start(
         config(
             tmp_path,
             architecture=EYES,
@@ -131,14 +132,14 @@ def test_ctrl_c_ends_a_run_between_two_steps(tmp_path, monkeypatch) -> None:
     whole.finish()
     broken = start(tmp_path / "broken")
     before = signal.getsignal(signal.SIGINT)
-    average = sft_training.average
+    average = training.average
 
     def interrupted(*arguments: object) -> None:
         if broken.step_count == 1:
             signal.raise_signal(signal.SIGINT)
         average(*arguments)  # pyright: ignore[reportArgumentType]
 
-    monkeypatch.setattr(sft_training, "average", interrupted)
+    monkeypatch.setattr(training, "average", interrupted)
     with pytest.raises(KeyboardInterrupt):
         broken.finish()
     assert signal.getsignal(signal.SIGINT) is before
@@ -156,7 +157,7 @@ def test_the_second_ctrl_c_does_not_wait(tmp_path, monkeypatch) -> None:
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(sft_training, "average", impatient)
+    monkeypatch.setattr(training, "average", impatient)
     with pytest.raises(KeyboardInterrupt):
         run.finish()
     assert not run.file.exists()
@@ -249,7 +250,7 @@ def test_two_datasets_of_one_arm_mix_and_share_their_ranges(tmp_path) -> None:
 
     def ranges(datasets: list[ArrayDemonstrations], **changes: object) -> dict[str, DatasetQuantiles]:
         names = tuple(dataset.name for dataset in datasets)
-        run = sft.start(config(tmp_path / f"{names}{changes}", data=names, **changes), datasets)
+        run = fine_tuning.start(config(tmp_path / f"{names}{changes}", data=names, **changes), datasets)
         run.step()
         return run.policy.config.normalisation
 
@@ -263,7 +264,7 @@ def test_two_datasets_of_one_arm_mix_and_share_their_ranges(tmp_path) -> None:
     mixed = ranges([real, other])  # other columns: another arm
     assert mixed["real"] != mixed["other"]
     with pytest.raises(BadInput, match="1 weights for 2 datasets"):
-        sft.start(config(tmp_path / "other", weights=(1.0,), data=("real", "twin")), [real, twin])
+        fine_tuning.start(config(tmp_path / "other", weights=(1.0,), data=("real", "twin")), [real, twin])
 
 
 def test_another_runs_folder_is_not_written_into(tmp_path) -> None:
@@ -300,6 +301,6 @@ def test_the_learning_rate_warms_up_and_falls_as_a_cosine() -> None:
 
 def test_folders_of_the_same_name_become_two_datasets(tmp_path, monkeypatch) -> None:
     made = lambda folder, name: dot_task.demonstrations(1, name)  # noqa: E731
-    monkeypatch.setattr(sft.demonstrations, "open_demonstrations", made)
-    found = sft.opened([tmp_path / "a" / "demos", tmp_path / "b" / "demos"])
+    monkeypatch.setattr(fine_tuning.demonstrations, "open_demonstrations", made)
+    found = fine_tuning.opened([tmp_path / "a" / "demos", tmp_path / "b" / "demos"])
     assert [dataset.name for dataset in found] == ["demos", "demos-2"]

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Literal
 
 import tyro
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from hardware.config import Config
+from vla.adapters.lora_config import Lora
 from vla.augmentation import Augmentation
-from vla.process_rewards import RewardWeights
+from vla.rft.process_rewards import RewardWeights
 from vla.run_folder import TrainingRun
-from vla.sft_config import Schedule
+from vla.sft.config import Schedule
 
 
 class RftSchedule(Schedule):
@@ -38,23 +39,6 @@ class Grpo(Config):
     kl_weight: NonNegativeFloat = 0.001
     updates: PositiveInt = 1
     """Gradient steps on each set of samples. Above 1 the ratio is what keeps them honest."""
-
-
-class Lora(Config):
-    """Low-rank adapters for a policy of LeRobot's: its own weights stay as they are, and are in memory once."""
-
-    rank: PositiveInt | None = None
-    """None: all weights learn, or the adapters that the policy's folder holds already."""
-    alpha: PositiveInt | None = None
-    """The adapters' part is scaled by alpha / rank. None: twice the rank."""
-    target_modules: tuple[str, ...] = ()
-    """Ends of the names of the layers that get one. Empty: attention and MLP projections of the language model."""
-
-    @model_validator(mode="after")
-    def _has_a_rank(self) -> Lora:
-        if self.rank is None and (self.alpha is not None or self.target_modules):
-            raise ValueError("adapters need a rank, too: --lora.rank 16")
-        return self
 
 
 class RftEvaluation(Config):

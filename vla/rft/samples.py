@@ -10,11 +10,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vla import process_rewards
 from vla.policy import Batch, Samples, TokenPolicy
-from vla.process_rewards import ProcessRewards, RewardWeights
-from vla.reference import Reference
-from vla.rft_config import Grpo
+from vla.rft import process_rewards
+from vla.rft.config import Grpo
+from vla.rft.process_rewards import ProcessRewards, RewardWeights
+from vla.rft.reference import Reference
 
 
 @dataclass(frozen=True, eq=False)

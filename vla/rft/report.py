@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from vla import report_page
 from vla.held_out import Trace
 from vla.policy import Interface
-from vla.rft_training import RftPoint
-from vla.sft_report import open_loop
+from vla.rft.training import RftPoint
+from vla.sft.report import open_loop
 
 
 def write(

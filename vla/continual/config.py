@@ -13,10 +13,10 @@ from hardware.messages import ActionSpace
 from vla.augmentation import Augmentation
 from vla.backbone import Architecture
 from vla.fast_tokens import VOCABULARY
-from vla.process_rewards import RewardWeights
-from vla.rft_config import Grpo, RftEvaluation, RftSchedule
+from vla.rft.config import Grpo, RftEvaluation, RftSchedule
+from vla.rft.process_rewards import RewardWeights
 from vla.run_folder import TrainingRun
-from vla.sft_config import Evaluation, Optimisation
+from vla.sft.config import Evaluation, Optimisation
 
 
 class Teaching(Config):

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from vla import continued, demonstrations, rft_report, rft_source
+from vla import continued, demonstrations
 from vla.adapters import folder as folders
 from vla.adapters.lerobot_policy import LerobotPolicy
 from vla.demonstrations import Demonstrations
@@ -15,14 +15,16 @@ from vla.encoders import ImageEncoder
 from vla.held_out import trace
 from vla.policy import Interface, TokenPolicy
 from vla.prepared import Preparation, PreparedEpisode
-from vla.process_rewards import gripper_columns
-from vla.reference import trained
-from vla.rft_config import ReinforcePolicy
-from vla.rft_samples import Judge
-from vla.rft_training import Reinforcement
+from vla.rft import report
+from vla.rft import source as rft_source
+from vla.rft.config import ReinforcePolicy
+from vla.rft.process_rewards import gripper_columns
+from vla.rft.reference import trained
+from vla.rft.samples import Judge
+from vla.rft.training import Reinforcement
 from vla.run_folder import POLICY, REPORT, WORK, chosen_device, fingerprint, git_hash, require_output, write_run
-from vla.sft import opened, require_weights, split
-from vla.sft_training import Material
+from vla.sft.fine_tuning import opened, require_weights, split
+from vla.sft.training import Material
 from vla.tandem_vla import TandemVLA
 from vla.windows import Draws, Windows
 
@@ -121,7 +123,7 @@ def write_report(run: Reinforcement) -> None:
         ("it acts by", policy.config.voice if isinstance(policy, TandemVLA) else "tokens"),
         ("git", git_hash() or "unknown"),
     ]
-    rft_report.write(config.output / REPORT, facts, run.curve, trace(policy, windows, 0), policy.interface)
+    report.write(config.output / REPORT, facts, run.curve, trace(policy, windows, 0), policy.interface)
     log.info(
         "%s: held-out reward %.4f, was %.4f; %.0f s", config.output / POLICY, best.reward, first.reward, run.seconds
     )

@@ -7,7 +7,7 @@ import pytest
 import small_policy
 
 from hardware.errors import BadInput
-from vla.process_rewards import RewardWeights, ctar, fcr, gripper_columns, qacr, score, total
+from vla.rft.process_rewards import RewardWeights, ctar, fcr, gripper_columns, qacr, score, total
 
 
 def test_qacr_counts_equal_places_by_the_longer_sequence() -> None:

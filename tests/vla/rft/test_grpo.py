@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vla import grpo
+from vla.rft import grpo
 
 
 def test_advantages_are_of_the_group() -> None:

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 
 from hardware.config import Config
-from vla import rft_samples
 from vla.policy import Batch, ObservationBatch, TokenPolicy
-from vla.process_rewards import ProcessRewards
-from vla.rft_config import Grpo
-from vla.rft_samples import Judge
+from vla.rft import samples as rft_samples
+from vla.rft.config import Grpo
+from vla.rft.process_rewards import ProcessRewards
+from vla.rft.samples import Judge
 from vla.tandem_vla import TandemVLA
 from vla.windows import Windows
 
