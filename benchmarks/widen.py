@@ -28,6 +28,8 @@ from vla.environments.bench import TRIAL_SEED
 from vla.intervals import wilson
 
 PARTS = ("ood", "id")
+CELLS = 6
+"""Of the grid of starts, in each part."""
 SEEING = ("--state-names", *READS, "--picture-stride", "2", "--cached-variants", "2", "--token-share", "0.25")
 TOLD = shlex.split(
     "--horizon-steps 10 --token-weight 0 --architecture.width 96 --architecture.heads 4 --architecture.readers 2 "
@@ -114,12 +116,17 @@ def supervised(chosen: argparse.Namespace, stages: Stages, name: str, stores: li
 def in_process(chosen: argparse.Namespace, stages: Stages, name: str, policy: Path) -> dict[str, Any]:
     """By part: successes and trials. Starts are the same for every policy, and no demonstration had them."""
     file = chosen.folder / f"trials_{name}.json"
+    if chosen.told:  # `vla eval` shows a policy what a cell shows, and no cell tells poses
+        words = [*tandem("rl", "mine"), policy, "-o", chosen.folder / f"mined_{name}", "--world.task", chosen.task]
+        rollouts = -(-chosen.trials // CELLS)
+        stages.run(f"trials {name}", [*words, "--rollouts", rollouts, "--envs", 1, "--json", file], again=True)
+        parts = json.loads(file.read_text(encoding="utf-8"))["parts"]
+        return {part: counted(parts[part]["successes"], parts[part]["rollouts"]) for part in PARTS}
     words = [*tandem("vla", "eval"), policy, "--env", "bench", "--trials", chosen.trials, "--json", file]
     stages.run(f"trials {name}", [*words, "--tasks", *(f"{chosen.task}/{part}" for part in PARTS)], again=True)
-    tasks = json.loads(file.read_text(encoding="utf-8"))["tasks"]
-    return {
-        part: counted(row["successes"], row["trials"]) for part in PARTS for row in [tasks[f"{chosen.task}/{part}"]]
-    }
+    rows = json.loads(file.read_text(encoding="utf-8"))["tasks"]
+    of_part = {part: rows[f"{chosen.task}/{part}"] for part in PARTS}
+    return {part: counted(row["successes"], row["trials"]) for part, row in of_part.items()}
 
 
 def through_ros(chosen: argparse.Namespace, stages: Stages, part: str, policy: Path) -> dict[str, Any]:
