@@ -161,7 +161,6 @@ class Bench:
                     turns=4,
                     count=self.scale.batch,
                     cameras=False,
-                    linger_s=0.0,
                     seed=batch,
                 )
             )
@@ -215,7 +214,6 @@ class Bench:
                     resets=self.out / f"map_{WIDEST}_{seed}_twin" / mine.PLAN,
                     count=self.scale.corrections,
                     cameras=False,
-                    linger_s=0.0,
                     seed=seed,
                 )
             )

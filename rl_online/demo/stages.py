@@ -212,7 +212,7 @@ def loop_stages(config: WholeDemo) -> Sequence[Stage]:
             "--policy",
             str(rl / "policy"),
         ),
-        *("--episodes", "16", *seed),
+        *("--episodes", "12", *seed),
     )
     train_words = ("rl", "reward", "train", str(labels), "-o", str(judge), "--json", str(out / "judge.json"))
     real_words = (

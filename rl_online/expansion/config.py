@@ -9,7 +9,6 @@ import tyro
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from hardware.config import Config
-from rl_online.demos import LINGER_S
 from rl_online.expansion.generators import GeneratorName
 from rl_online.expansion.plan_generator import PlanSearch
 from rl_online.starts.regions import Fineness, PartName
@@ -49,7 +48,7 @@ class ExpandDemos(Config):
     """no-cameras: states alone; much faster."""
     picture_stride: PositiveInt = 1
     """Draw at every so many control steps; those between are shown the picture before. For `vla sft` with the same."""
-    linger_s: NonNegativeFloat = LINGER_S
+    linger_s: NonNegativeFloat = 0.0
     """After the success so much more of the motion is shown. It is kept where it is a success still."""
     vary: bool = True
     """Vary the pictures of a twin from episode to episode, as `world.looks` says. The bench's look is its own."""

@@ -50,16 +50,20 @@ class WorldChoice(Config):
     varied: bool = False
     """Vary the twin's pictures from episode to episode, as `looks` says."""
     looks: Looks = Looks()
-    camera_px: int = Field(default=160, ge=2)
-    """Width of the pictures; their height is three quarters of it."""
+    camera_px: Annotated[int, Field(ge=2)] | None = None
+    """Width of the pictures; their height is three quarters of it. None: the bench's as its cell has them, a twin's a
+    little wider than a policy looks at."""
 
 
+BENCH_PX, TWIN_PX = 320, 160
+"""Pictures of 160 pixels in demonstrations, and a cell's of 320 before the policy: 5 of 10 became none."""
 WorldFlag = Annotated[WorldChoice, tyro.conf.arg(name="world")]
 Side = Literal["bench", "twin"]
 
 
 def plant_config(choice: WorldChoice) -> PlantConfig:
-    camera = LiveCamera(width_px=choice.camera_px, height_px=choice.camera_px * 3 // 4)
+    width_px = choice.camera_px or BENCH_PX
+    camera = LiveCamera(width_px=width_px, height_px=width_px * 3 // 4)
     return PlantConfig(
         task=choice.task,
         arm_model=choice.arm,
@@ -104,7 +108,7 @@ def open_world(choice: WorldChoice, n_envs: int = 1) -> World:
         sheet,
         outcome_in(choice),
         table_z_m=scene.read(choice.bundle).table_m,
-        px=choice.camera_px,
+        px=choice.camera_px or TWIN_PX,
         looks=choice.looks if choice.varied else None,
         ticks=ticks,
         delay_s=delay_s,

@@ -76,7 +76,7 @@ def start(config: TrainPolicy, mixture: Sequence[Demonstrations], work: Path | N
         episodes = preparation.episodes(mixture)
     learned, kept_out = split(episodes, config.evaluation.held_out_share, config.seed)
     windows = Windows(learned, interface, config.imitate_misses)
-    if skipped := sum(map(len, learned)) - len(windows):
+    if skipped := sum(-(-len(one) // one.stride) for one in learned) - len(windows):
         log.info("%d steps of tries that closed on nothing are left out", skipped)
     draws = Draws(windows, dataset_weights(config, mixture, windows), config.augmentation, config.seed)
     policy = new_policy(config, interface, windows, arms_of(config, mixture))
