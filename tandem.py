@@ -168,10 +168,10 @@ def main(arguments: list[str] | None = None) -> int:
     start_logging(console, logging.DEBUG if verbose else logging.INFO)
     asks = words[-1:] in (["-h"], ["--help"]) and len(words) == 2
     is_room = bool(words) and words[0] in COMMANDS and ONLY not in COMMANDS[words[0]]
-    if not words or words[0] in ("-h", "--help") or (is_room and (len(words) == 1 or asks)):
-        print(overview(words[0] if words and words[0] in COMMANDS else None))
-        return 0
     try:
+        if not words or words[0] in ("-h", "--help") or (is_room and (len(words) == 1 or asks)):
+            print(overview(words[0] if words and words[0] in COMMANDS else None), flush=True)
+            return 0
         command, flags = find(words)
         module = importlib.import_module(command.module)
         kind: type[BaseModel] = getattr(module, command.config)
