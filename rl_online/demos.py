@@ -23,6 +23,7 @@ from hardware.bench.tasks.start import TaskStart
 from hardware.config import Config
 from hardware.dataset.store import EpisodeStore
 from hardware.errors import BadInput
+from hardware.kinematics import Unreachable
 from hardware.messages import NANOSECONDS_PER_SECOND
 from hardware.progress import progress
 from hardware.spatial import Pose
@@ -41,7 +42,7 @@ TRIES = 3
 """Times the wanted number, before it gives up."""
 LINGER_S = 0.8
 """After the success a demonstration goes on for so long, as a person's does: the arm draws back. A judge of success has
-to see the object where it belongs with nothing holding it, and a policy learns to leave it there."""
+to see the object where it belongs with nothing holding it."""
 BESIDE_M = (0.05, 0.13)
 """How far from its goal a failure puts the object: from across a tray's rim to well on the table."""
 
@@ -171,7 +172,8 @@ def undo(
 def misplace(
     world: BenchWorld, start: TaskStart, config: RecordDemos, rng: np.random.Generator
 ) -> tuple[EpisodeLog, bool]:
-    """One episode that ends with the object beside its goal and the arm at rest. False where it was a success."""
+    """One episode that ends with the object beside its goal and the arm at rest. False where it was a success, or the
+    place is out of reach."""
     plant, beside_m, angle_rad = world.plants[0], rng.uniform(*BESIDE_M), rng.uniform(-np.pi, np.pi)
     by_m = beside_m * np.array([np.cos(angle_rad), np.sin(angle_rad), 0.0])
     world.reset([start], [0])
@@ -189,7 +191,10 @@ def misplace(
     def is_over() -> bool:
         return demonstrator.is_over(plant.reading().q_rad, plant.gripper(), wrong())
 
-    episode = act(world, demonstrator, is_over, config, rng, wrong)
+    try:
+        episode = act(world, demonstrator, is_over, config, rng, wrong)
+    except Unreachable:
+        return EpisodeLog((), (), world.rate_hz), False
     return episode, not plant.success()
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import Field, PositiveInt
 
 from hardware.config import Config
 from rl_online.expansion.generators import GeneratorName
@@ -48,8 +48,6 @@ class ExpandDemos(Config):
     """no-cameras: states alone; much faster."""
     picture_stride: PositiveInt = 1
     """Draw at every so many control steps; those between are shown the picture before. For `vla sft` with the same."""
-    linger_s: NonNegativeFloat = 0.0
-    """After the success so much more of the motion is shown. It is kept where it is a success still."""
     vary: bool = True
     """Vary the pictures of a twin from episode to episode, as `world.looks` says. The bench's look is its own."""
     poses: bool = True

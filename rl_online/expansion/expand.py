@@ -30,7 +30,8 @@ from rl_online.expansion.corrections import open_corrections
 from rl_online.expansion.generators import Generator, WarpGenerator
 from rl_online.expansion.plan_generator import PlanGenerator
 from rl_online.expansion.solids import open_solids
-from rl_online.expansion.tries import Starts, Try, attempt, read_tries, spent
+from rl_online.expansion.tries import Starts, Try, attempt, spent
+from rl_online.lines import add_line, read_models
 from rl_online.starts.regions import PartName, Polygon, Region, cell_of, grid
 from rl_online.starts.resets import ResetPlan
 from rl_online.worlds.open_world import open_world
@@ -144,13 +145,12 @@ def collect(config: ExpandDemos, world: World, starts: Starts, generator: Genera
     """Tries until the store has its count or too many failed; with those of runs before."""
     store = EpisodeStore.create(config.output / "store")
     store.seal_interrupted()
-    done, kept = read_tries(config.output / TRIES), len(store.finished())
+    done, kept = read_models(config.output / TRIES, Try), len(store.finished())
     with progress("twin demonstrations", config.count, min(kept, config.count)) as advance:
         while kept < config.count and spent(done) < config.most_tries * config.count:
             one = attempt(len(done), starts, world, generator, config)
             done.append(one)
-            with (config.output / TRIES).open("a", encoding="utf-8") as stream:
-                stream.write(one.model_dump_json() + "\n")
+            add_line(config.output / TRIES, one)
             kept += one.result == "success"
             if one.result == "success":
                 advance(f"{kept} of {len(done)} tries")

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from hardware import artefact
 from hardware.bench.tasks.start import TaskStart
 from hardware.config import Config
 from hardware.episode import Source
@@ -93,22 +90,19 @@ def attempt(
 def run(
     world: World, generator: Generator, rng: np.random.Generator, config: ExpandDemos
 ) -> tuple[EpisodeLog, bool]:
-    """Until it has been a success for `linger_s`, the generator's parts are over and at rest, or time is out."""
+    """Until the outcome is a success, the generator's parts are over and at rest, or time is out."""
     left = round(world.sheet.time_limit_s * world.rate_hz)
-    linger = round(config.linger_s * world.rate_hz)
     columns = (column_names(world, config.poses), (*world.joint_names, GRIPPER), world.rate_hz)
     episode, aside = (EpisodeLog(*columns, picture_stride=config.picture_stride) for _ in range(2))
 
     def success_after(part: Part) -> bool:
         nonlocal left
         log, cameras = (episode, config.cameras) if part.is_shown else (aside, False)
-        for number, action in enumerate(part.actions[:left], start=1):
+        for action in part.actions[:left]:
             step(world, action, log, cameras)
             left -= 1
             if world.moment().success[0]:
-                for later in part.actions[number : number + min(linger, left)]:
-                    step(world, later, log, cameras)
-                return bool(world.moment().success[0])
+                return True
         return False
 
     parts = generator.parts(world.moment(), rng)
@@ -120,17 +114,6 @@ def run(
             part = parts.send(world.moment())
         except StopIteration:
             return episode, success_after(Part(np.tile(part.actions[-1], (SETTLE_STEPS, 1))))
-
-
-def read_tries(file: Path) -> list[Try]:
-    """Whole lines only."""
-    if not file.is_file():
-        return []
-    text = file.read_text(encoding="utf-8")
-    whole = text[: text.rfind("\n") + 1]
-    if whole != text:
-        artefact.write_text(file, whole)
-    return [Try.model_validate(json.loads(line)) for line in whole.splitlines()]
 
 
 def spent(done: Sequence[Try]) -> float:

@@ -6,7 +6,6 @@ Every cell gets a least number of rollouts, the rest go where the rate is least 
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +25,7 @@ from hardware.progress import progress
 from rl_online.learning.env import ChunkEnv
 from rl_online.learning.presets import Rewards
 from rl_online.learning.rollout import Chooser, Rollout, run_episodes
+from rl_online.lines import add_line, read_models
 from rl_online.mining.failure_map import draw
 from rl_online.mining.ray_rollouts import RayRunner, Runner
 from rl_online.starts.regions import Cell, Fineness, PartName, Polygon, Region, grid
@@ -174,13 +174,13 @@ def run_round(
     starts = [
         cells[cell].draw(np.random.default_rng([config.seed, first + place])) for place, cell in enumerate(wanted)
     ]
-    done = {line.number: line for line in read_lines(file)}
+    done = {line.number: line for line in read_models(file, RolloutLine)}
     left = [place for place in range(len(wanted)) if first + place not in done]
     counts = np.zeros((2, len(cells)), np.int64)
     for place, cell in enumerate(wanted):
         if first + place in done:
             counts[:, cell] += (int(done[first + place].success), 1)
-    with progress("rollouts", len(wanted), len(wanted) - len(left)) as advance, file.open("a") as stream:
+    with progress("rollouts", len(wanted), len(wanted) - len(left)) as advance:
 
         def keep(rollout: Rollout) -> None:
             place = left[rollout.number]
@@ -188,24 +188,12 @@ def run_round(
             line = RolloutLine(
                 number=first + place, cell=cell, start=rollout.start, success=rollout.success, steps=rollout.steps
             )
-            stream.write(line.model_dump_json() + "\n")
-            stream.flush()
+            add_line(file, line)
             counts[:, cell] += (int(rollout.success), 1)
             advance(f"{counts[0].sum()} of {counts[1].sum()} succeeded")
 
         runner([starts[place] for place in left], keep)
     return counts
-
-
-def read_lines(file: Path) -> list[RolloutLine]:
-    """Whole lines only: a kill may have cut the last one off."""
-    if not file.is_file():
-        return []
-    text = file.read_text(encoding="utf-8")
-    whole = text[: text.rfind("\n") + 1]
-    if whole != text:
-        artefact.write_text(file, whole)
-    return [RolloutLine.model_validate(json.loads(line)) for line in whole.splitlines()]
 
 
 def _begin(config: MinePolicy) -> None:

@@ -8,8 +8,9 @@ import pytest
 from hardware.errors import BadInput
 from rl_online.learning.env import ChunkEnv
 from rl_online.learning.presets import Rewards
+from rl_online.lines import read_models
 from rl_online.mining.failure_map import draw
-from rl_online.mining.mine import ROLLOUTS, MinePolicy, _begin, here, read_lines, regions, summary, survey
+from rl_online.mining.mine import ROLLOUTS, MinePolicy, RolloutLine, _begin, here, regions, summary, survey
 from rl_online.starts.regions import Fineness, Polygon, grid
 from tests.rl_online.slider import SHEET, SliderWorld, interface
 from vla.policy import ObservationBatch
@@ -52,7 +53,10 @@ def test_rollouts_do_not_depend_on_the_number_of_environments(tmp_path: Path):
     one, _ = mined(config(tmp_path / "a"), 1)
     three, _ = mined(config(tmp_path / "b"), 3)
     assert one == three
-    rows = [sorted((line.number, line.steps) for line in read_lines(tmp_path / x / "run" / ROLLOUTS)) for x in "ab"]
+    rows = [
+        sorted((line.number, line.steps) for line in read_models(tmp_path / x / "run" / ROLLOUTS, RolloutLine))
+        for x in "ab"
+    ]
     assert rows[0] == rows[1]
 
 
@@ -65,7 +69,7 @@ def test_a_stopped_run_goes_on_and_a_cut_line_is_run_again(tmp_path: Path):
     file.write_text("".join(lines[:9]) + lines[9][:12])
     again, chooser = mined(configured)
     assert again == whole
-    assert len(read_lines(file)) == 16
+    assert len(read_models(file, RolloutLine)) == 16
     nothing_left, idle = mined(configured)
     assert nothing_left == whole
     assert chooser.calls > idle.calls == 0

@@ -9,6 +9,7 @@ import dot_task
 import numpy as np
 import pytest
 import small_policy
+import taught_policy
 import torch
 
 from hardware.errors import BadInput
@@ -27,19 +28,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
 def config(out: Path, **changes: object) -> TrainPolicy:
-    values = {
-        "data": ("dots",),
-        "output": out,
-        "horizon_steps": 4,
-        "architecture": small_policy.SMALL,
-        "threads": 1,
-        "cached_variants": 2,
-        "fast_vocabulary": 128,
-        "device": "cpu",
-        "optimisation": Optimisation(steps=6, batch=8, warmup_steps=2),
-        "evaluation": Evaluation(every_steps=3, most_windows=16),
-    }
-    return TrainPolicy.model_validate(values | changes)
+    evaluation = Evaluation(every_steps=3, most_windows=16)
+    return taught_policy.supervised(out, **({"cached_variants": 2, "evaluation": evaluation} | changes))
 
 
 def start(out: Path, **changes: object) -> Training:
