@@ -50,9 +50,9 @@ class Intervener:
 
     source = "scripted"
 
-    def __init__(self, task: str, arm: ArmName, when: InterveneWhen | None = None) -> None:
+    def __init__(self, task: str, arm: ArmName, when: InterveneWhen | None = None, rate_hz: float = 20.0) -> None:
         self.when = when or InterveneWhen()
-        self._demonstrator = Demonstrator(task, arm)
+        self._demonstrator = Demonstrator(task, arm, rate_hz)
         self.forget()
 
     def forget(self) -> None:
@@ -78,6 +78,16 @@ class Intervener:
         self, now_ns: int, reading: JointReading, gripper_open: float, truth: Mapping[str, Pose]
     ) -> Correction | None:
         """None: the policy may act. Call it at every tick, whoever acts."""
+        chunk = self.plan(now_ns, reading, gripper_open, truth)
+        if chunk is None:
+            return None
+        row = _at(chunk, now_ns, np.append(reading.q_rad, gripper_open))
+        return Correction(row[:-1], float(row[-1]))
+
+    def plan(
+        self, now_ns: int, reading: JointReading, gripper_open: float, truth: Mapping[str, Pose]
+    ) -> ActionChunk | None:
+        """As `watch`, for who acts in chunks: what it will do from about now on."""
         if self._since_ns is None:
             if not self._is_failing(now_ns, reading, gripper_open, truth):
                 return None
@@ -85,7 +95,10 @@ class Intervener:
         elif self._has_recovered(now_ns, reading, gripper_open, truth):
             self._give_back()
             return None
-        return self._act(now_ns, reading, gripper_open, truth)
+        chunk = self._chunk
+        if chunk is None or (now_ns - chunk.start_ns) / NANOSECONDS_PER_SECOND > self.when.replan_s:
+            chunk = self._chunk = self._demonstrator.chunk(now_ns, reading, gripper_open, truth)
+        return chunk
 
     def _is_failing(
         self, now_ns: int, reading: JointReading, gripper_open: float, truth: Mapping[str, Pose]
@@ -124,15 +137,6 @@ class Intervener:
         return self._demonstrator.is_carrying(now_ns) and self._demonstrator.holds(
             reading.q_rad, gripper_open, truth
         )
-
-    def _act(
-        self, now_ns: int, reading: JointReading, gripper_open: float, truth: Mapping[str, Pose]
-    ) -> Correction:
-        chunk = self._chunk
-        if chunk is None or (now_ns - chunk.start_ns) / NANOSECONDS_PER_SECOND > self.when.replan_s:
-            chunk = self._chunk = self._demonstrator.chunk(now_ns, reading, gripper_open, truth)
-        row = _at(chunk, now_ns, np.append(reading.q_rad, gripper_open))
-        return Correction(row[:-1], float(row[-1]))
 
 
 def _at(chunk: ActionChunk, now_ns: int, before: Float[ndarray, " D"]) -> Float[ndarray, " D"]:

@@ -17,7 +17,7 @@ import torch
 import tyro
 from jaxtyping import Float
 from numpy import ndarray
-from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from hardware import artefact
 from hardware import config as configs
@@ -35,6 +35,7 @@ from rl_online.learning.rollout import Rollout, run_episodes
 from rl_online.starts.regions import PartName
 from rl_online.starts.resets import ResetPlan
 from rl_online.worlds.open_world import WorldChoice, open_world
+from rl_online.worlds.stand_in import beside
 from vla.policy import ObservationBatch
 from vla.policy_file import load_policy
 from vla.tandem_vla import TandemVLA
@@ -50,6 +51,9 @@ class ActOnline(Config):
     world: WorldChoice = WorldChoice()
     resets: Path | None = None
     """A reset plan (`tandem rl mine`): starts are drawn where the policy fails. Without: uniform over the regions."""
+    helped: float = Field(default=0.0, ge=0, le=1)
+    """Share of the episodes at which the bench's scripted stand-in for a person looks on: it takes over where the
+    policy gets no further. What it does is a correction, as a person's in `rl real`."""
     envs: PositiveInt = 2
     episodes: NonNegativeInt = 0
     """Stops after so many; 0: until the learner has enough."""
@@ -71,6 +75,8 @@ class ActFigures(Config):
     successes: int
     env_steps: int
     chunks: int
+    corrected: int
+    """Chunks that the scripted person did."""
     seconds: float
     unacknowledged: int
 
@@ -103,7 +109,8 @@ class Actor:
         self.waiting: deque[Transitions] = deque()
         self.have = -1
         self.stopped = False
-        self.episodes = self.successes = self.env_steps = self.chunks = 0
+        self.episodes = self.successes = self.env_steps = self.chunks = self.corrected = 0
+        self._supervisor = beside(env.world, config.helped, config.seed)
         self._rng = np.random.default_rng(config.seed)
         self._plan = configs.read(ResetPlan, config.resets) if config.resets else None
 
@@ -115,7 +122,7 @@ class Actor:
         self.await_learner()
         while not self.over:
             starts = [self.draw_start() for _ in range(self.env.n_envs)]
-            run_episodes(self.env, self.explorer, starts, 0, self.take, keep=True)
+            run_episodes(self.env, self.explorer, starts, 0, self.take, keep=True, supervisor=self._supervisor)
             self.hand_over()
             self.take_weights()
         self.last_words()
@@ -142,6 +149,7 @@ class Actor:
         self.successes += rollout.success
         self.env_steps += rollout.steps
         self.chunks += len(rollout.chunks)
+        self.corrected += int(rollout.corrected.sum())
         log.info("episode %d: %s", self.episodes, "success" if rollout.success else "no success")
 
     def hand_over(self) -> None:
@@ -199,6 +207,7 @@ def act(config: ActOnline) -> int:
         successes=actor.successes,
         env_steps=actor.env_steps,
         chunks=actor.chunks,
+        corrected=actor.corrected,
         seconds=time.monotonic() - began,
         unacknowledged=len(actor.waiting),
     )

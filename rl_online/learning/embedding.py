@@ -16,7 +16,7 @@ from hardware.episode import Source
 from rl_online.learning.presets import Algorithm
 from rl_online.learning.process_reward import of_success
 from rl_online.learning.replay import ReplayShape, Transitions, new_ids
-from rl_online.learning.returns import to_the_end
+from rl_online.learning.returns import own_success, to_the_end
 from rl_online.learning.rollout import Rollout
 from vla.demonstrations import Demonstration
 from vla.policy import ObservationBatch
@@ -83,7 +83,7 @@ def seen_dims(shape: ReplayShape) -> int:
 
 
 def of_rollout(rollout: Rollout, policy: TandemVLA, source: Source, gamma: float, episode: int) -> Transitions:
-    """An episode that was run (with `keep`) as rows for the replay."""
+    """An episode that was run (with `keep`) as rows for the replay; `source` is who chose what nobody corrected."""
     assert rollout.last is not None
     contexts, states = cache(policy, [*(chunk.observed for chunk in rollout.chunks), rollout.last])
     returns = to_the_end(rollout.rewards, gamma, rollout.timed_out)
@@ -100,9 +100,9 @@ def of_rollout(rollout: Rollout, policy: TandemVLA, source: Source, gamma: float
         terminated=np.stack([chunk.terminated for chunk in rollout.chunks]),
         executed=np.array([chunk.executed for chunk in rollout.chunks]),
         floor=returns[at].astype(np.float32),
-        source=np.full(count, SOURCES.index(source)),
+        source=np.where(rollout.corrected, SOURCES.index("scripted"), SOURCES.index(source)),
         episode=np.full(count, episode),
-        success=np.full(count, int(rollout.success)),
+        success=own_success(int(rollout.success), rollout.corrected),
     )
 
 

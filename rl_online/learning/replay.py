@@ -27,6 +27,8 @@ from hardware.dataset.manifest import read_attributes, write_attributes, write_g
 from hardware.errors import BadInput
 
 SEGMENTS, KEY, SEGMENT_KEY = "segments", "tandem_replay", "tandem_segment"
+CORRECTING = (SOURCES.index("human"), SOURCES.index("scripted"))
+"""Numbers in `SOURCES` of a person, and of whoever stands in for one."""
 CHUNK_ROWS = 256
 """Rows per file of a column."""
 
@@ -72,7 +74,7 @@ class Transitions:
     """Number in `SOURCES` of who chose the chunk."""
     episode: Int[ndarray, " B"]
     success: Int[ndarray, " B"]
-    """Of the episode: 1, 0, or −1 for not known."""
+    """Of the episode: 1, 0, or −1 for not known; 0 for what the policy did before it was corrected."""
 
     def __len__(self) -> int:
         return len(self.id)
@@ -87,7 +89,7 @@ class Transitions:
     @property
     def is_correction(self) -> Bool[ndarray, " B"]:
         """A person's, or whoever stands in for one."""
-        return np.isin(self.source, [SOURCES.index("human"), SOURCES.index("scripted")])
+        return np.isin(self.source, CORRECTING)
 
 
 def joined(parts: list[Transitions]) -> Transitions:
@@ -305,7 +307,7 @@ def episodes_of(rows: Transitions, success: bool, count: int) -> Transitions:
     """The last `count` whole episodes that ended so, or as many as there are. An episode's rows lie together."""
     begins = np.flatnonzero(np.diff(rows.episode, prepend=-1))
     ends = np.append(begins[1:], len(rows))
-    spans = [span for span in zip(begins, ends, strict=True) if rows.success[span[0]] == int(success)]
+    spans = [span for span in zip(begins, ends, strict=True) if rows.success[span[1] - 1] == int(success)]
     chosen = [np.arange(*span) for span in spans[len(spans) - min(count, len(spans)) :]]
     return rows.take(np.concatenate(chosen) if chosen else np.zeros(0, np.int64))
 

@@ -52,3 +52,12 @@ def to_the_end(rewards: Sequence[float], gamma: float, timed_out: bool) -> Float
         follows = rewards[step] + gamma * follows
         values[step] = follows
     return values
+
+
+def own_success(success: int, corrected: Bool[ndarray, " C"]) -> Int[ndarray, " C"]:
+    """Per chunk of one episode: its success, 0 for what the policy did before somebody had to take over.
+
+    What led to a takeover had failed, however well it went on from there: nobody should imitate it.
+    """
+    last = int(np.flatnonzero(corrected).max(initial=-1))
+    return np.where((np.arange(len(corrected)) < last) & ~corrected, 0, success)

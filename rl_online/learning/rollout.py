@@ -22,6 +22,19 @@ class Chooser(Protocol):
     def act(self, observations: ObservationBatch, seed: int = 0) -> Float[ndarray, "B T D"]: ...
 
 
+@runtime_checkable
+class Supervisor(Protocol):
+    """Looks on between two chunks and may take over, as a person at the arm does."""
+
+    def begin(self, env: int) -> None:
+        """An episode begins there."""
+        ...
+
+    def correction(self, env: int, horizon_steps: int) -> Float[ndarray, "T D"] | None:
+        """The chunk to be done in place of the policy's; None: the policy goes on."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class ChunkStep:
     """One chunk of one episode."""
@@ -34,6 +47,8 @@ class ChunkStep:
     rewards: Float[ndarray, " T"]
     terminated: Bool[ndarray, " T"]
     executed: int
+    corrected: bool = False
+    """Done by the supervisor."""
 
 
 @dataclass(eq=False)
@@ -54,6 +69,11 @@ class Rollout:
         return sum(chunk.executed for chunk in self.chunks)
 
     @property
+    def corrected(self) -> Bool[ndarray, " C"]:
+        """Per chunk: whether the supervisor did it."""
+        return np.array([chunk.corrected for chunk in self.chunks], bool)
+
+    @property
     def rewards(self) -> list[float]:
         """Per environment step."""
         return [float(reward) for chunk in self.chunks for reward in chunk.rewards[: chunk.executed]]
@@ -66,6 +86,7 @@ def run_episodes(
     seed: int,
     on_done: Callable[[Rollout], None],
     keep: bool = False,
+    supervisor: Supervisor | None = None,
 ) -> None:
     """Runs one episode from each start and hands it over when it is over; `keep` keeps what was seen in each chunk.
 
@@ -74,11 +95,11 @@ def run_episodes(
     waiting = list(enumerate(starts))[::-1]
     active: dict[int, Rollout] = {}
     for number in range(env.n_envs):
-        _begin(env, number, waiting, active)
+        _begin(env, number, waiting, active, supervisor)
     while active:
         envs = sorted(active)
         observations, states = env.observe(envs), env.all_states()
-        actions = chooser.act(observations, seed)
+        actions, corrected = _supervised(chooser.act(observations, seed), envs, supervisor)
         outcome = env.run(actions, envs)
         for row, number in enumerate(envs):
             rollout = active[number]
@@ -90,13 +111,27 @@ def run_episodes(
                     rewards=outcome.rewards[row],
                     terminated=outcome.terminated[row],
                     executed=int(outcome.executed[row]),
+                    corrected=bool(corrected[row]),
                 )
             )
             if outcome.over[row]:
                 rollout.success, rollout.timed_out = bool(outcome.success[row]), bool(outcome.timed_out[row])
                 rollout.last = env.observe([number]) if keep else None
                 on_done(active.pop(number))
-                _begin(env, number, waiting, active)
+                _begin(env, number, waiting, active, supervisor)
+
+
+def _supervised(
+    chosen: Float[ndarray, "B T D"], envs: Sequence[int], supervisor: Supervisor | None
+) -> tuple[Float[ndarray, "B T D"], Bool[ndarray, " B"]]:
+    """The chunks to be done, and which of them are the supervisor's."""
+    actions, corrected = chosen.copy(), np.zeros(len(envs), bool)
+    for row, env in enumerate(envs if supervisor is not None else ()):
+        assert supervisor is not None
+        correction = supervisor.correction(env, chosen.shape[1])
+        if correction is not None:
+            actions[row], corrected[row] = correction, True
+    return actions, corrected
 
 
 EMPTY = ObservationBatch(np.zeros((0, 0), np.float32))
@@ -110,9 +145,17 @@ def row_of(observations: ObservationBatch, row: int) -> ObservationBatch:
     )
 
 
-def _begin(env: ChunkEnv, number: int, waiting: list[tuple[int, TaskStart]], active: dict[int, Rollout]) -> None:
+def _begin(
+    env: ChunkEnv,
+    number: int,
+    waiting: list[tuple[int, TaskStart]],
+    active: dict[int, Rollout],
+    supervisor: Supervisor | None,
+) -> None:
     if not waiting:
         return
     place, start = waiting.pop()
     env.reset([start], [number])
+    if supervisor is not None:
+        supervisor.begin(number)
     active[number] = Rollout(place, start)

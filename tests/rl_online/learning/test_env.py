@@ -109,6 +109,39 @@ def test_kept_chunks_hold_what_was_seen_before_and_after():
     assert rollout.last.state[0, 2] == pytest.approx(0.5, abs=0.02)
 
 
+class Lazy:
+    """Stays where it is."""
+
+    def act(self, observations: ObservationBatch, seed: int = 0) -> np.ndarray:
+        return to(0.0, len(observations)).astype(np.float32)
+
+
+class Impatient:
+    """Takes over environment 1 from the second chunk of an episode on."""
+
+    def __init__(self) -> None:
+        self.asked = {0: 0, 1: 0}
+
+    def begin(self, env: int) -> None:
+        self.asked[env] = 0
+
+    def correction(self, env: int, horizon_steps: int) -> np.ndarray | None:
+        self.asked[env] += 1
+        return to(0.5, horizon=horizon_steps)[0] if env == 1 and self.asked[1] > 1 else None
+
+
+def test_a_supervisors_chunks_are_done_in_place_of_the_policys_and_marked():
+    done: dict[int, Rollout] = {}
+    run_episodes(
+        environment(2), Lazy(), [start(0.3), start(0.3)], 0, lambda one: done.update({one.number: one}),
+        supervisor=Impatient(),
+    )  # fmt: skip
+    assert (done[0].success, done[0].corrected.any()) == (False, False)
+    assert done[1].success
+    assert done[1].corrected.tolist() == [False, True, True]
+    assert done[1].chunks[1].actions[0].tolist() == [0.5, 1.0]
+
+
 def test_a_pose_survives_its_columns():
     matrix = np.tile(np.eye(4), (1, 1, 1))
     matrix[0, :2, :2] = [[0.8, -0.6], [0.6, 0.8]]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rl_online.learning.returns import of_chunks, to_the_end
+from rl_online.learning.returns import of_chunks, own_success, to_the_end
 
 GAMMA = 0.9
 
@@ -69,3 +69,11 @@ def test_chunks_chained_by_their_bootstrap_give_the_episodes_return(rewards: lis
         made = of_chunks(padded, terminated, np.array([len(part)]), GAMMA)
         follows = float(made.reward[0] + made.bootstrap[0] * follows)
     assert follows == pytest.approx(returns[0])
+
+
+def test_what_led_to_a_takeover_is_no_success_of_the_policys():
+    corrected = np.array([False, True, False, True, False])
+    assert own_success(1, corrected).tolist() == [0, 1, 0, 1, 1]
+    assert own_success(0, corrected).tolist() == [0, 0, 0, 0, 0]
+    assert own_success(-1, corrected).tolist() == [0, -1, 0, -1, -1]
+    assert own_success(1, np.zeros(3, bool)).tolist() == [1, 1, 1]

@@ -1,0 +1,45 @@
+"""The scripted stand-in for a person beside an actor on the bench: it takes over between two chunks (`scripted`)."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from hardware.bench.intervener import Intervener, InterveneWhen
+from hardware.errors import BadInput
+from rl_online.worlds.bench import BenchWorld
+from rl_online.worlds.world import World
+
+
+class StandIn:
+    """A `Supervisor` of all environments of a world; it looks at a share of the episodes, drawn by its seed."""
+
+    def __init__(self, world: BenchWorld, share: float, seed: int, when: InterveneWhen | None = None) -> None:
+        self.world, self.share = world, share
+        task, arm = world.config.task, world.config.arm_model
+        self._interveners = [Intervener(task, arm, when, world.rate_hz) for _ in world.plants]
+        self._looks = [False] * world.n_envs
+        self._rng = np.random.default_rng(seed)
+
+    def begin(self, env: int) -> None:
+        self._interveners[env].forget()
+        self._looks[env] = bool(self._rng.random() < self.share)
+
+    def correction(self, env: int, horizon_steps: int) -> Float[ndarray, "T D"] | None:
+        if not self._looks[env]:
+            return None
+        plant = self.world.plants[env]
+        chunk = self._interveners[env].plan(plant.now_ns, plant.reading(), plant.gripper(), plant.truth())
+        return None if chunk is None else chunk.values[:horizon_steps]
+
+
+def beside(world: World, share: float, seed: int) -> StandIn | None:
+    """None where nobody is asked to look on. Raises `BadInput` where the truth cannot be seen."""
+    if share == 0:
+        return None
+    if not isinstance(world, BenchWorld):
+        raise BadInput(
+            f"a scripted person reads the truth of the bench; this is {world.label}", "leave --helped out"
+        )
+    return StandIn(world, share, seed)
