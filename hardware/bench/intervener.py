@@ -26,8 +26,9 @@ from hardware.spatial import Pose
 class InterveneWhen(Config):
     """How patient the stand-in for a person is."""
 
-    patience_s: float = 3.0
-    """So long without progress, and it takes over."""
+    patience_s: float = 5.0
+    """So long without progress, and it takes over. A demonstrator who misses and tries again needs up to 4: a policy
+    that learned from it has its own second try."""
     progress_m: float = 0.01
     """Less than this nearer to the next sub-goal is no progress."""
     fallen_m: float = 0.08

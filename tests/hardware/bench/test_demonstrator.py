@@ -196,7 +196,7 @@ def test_a_correction_starts_where_the_arm_is() -> None:
     watcher = Intervener("pick_place", "so101")
     plant.reset(plant.draw_start("id", 7))
     correction, waited_s = None, 0.0
-    while correction is None and waited_s < 5.0:
+    while correction is None and waited_s < 2 * watcher.when.patience_s:
         correction = watcher.watch(plant.now_ns, plant.reading(), plant.gripper(), plant.truth())
         plant.advance(TICK_S)
         waited_s += TICK_S

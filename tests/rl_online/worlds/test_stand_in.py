@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
+from hardware.bench.intervener import InterveneWhen
 from hardware.errors import BadInput
 from rl_online.demos import draw
 from rl_online.learning.env import ChunkEnv
 from rl_online.learning.presets import Rewards
 from rl_online.learning.rollout import Rollout, run_episodes
-from rl_online.worlds.bench import BenchWorld
+from rl_online.worlds.bench import RATE_HZ, BenchWorld
 from rl_online.worlds.open_world import WorldChoice, plant_config
 from rl_online.worlds.stand_in import beside
 from tests.rl_online.slider import SliderWorld
@@ -44,7 +45,8 @@ def test_one_that_stands_still_is_helped_to_the_end_and_the_chunks_say_so():
     [rollout] = episodes(1.0)
     assert rollout.success
     first = int(rollout.corrected.argmax())
-    assert 0 < first <= 7, "the policy has its chance: about three seconds"
+    patience = InterveneWhen().patience_s * RATE_HZ / HORIZON
+    assert patience <= first <= patience + 2
     takeovers = np.flatnonzero(np.diff(rollout.corrected.astype(int)) == 1)
     assert len(takeovers) == 2, "once until it is gripped; when that does not help, to the end"
     assert rollout.corrected[-1]
