@@ -50,7 +50,7 @@ class CorrectionGenerator:
         stood_m, closed = now.Ts_base_object[0, 2, 3], CLOSED * self.ways.opened(now)
         left, has_closed = round(HESITANT_S * self.rate_hz), False
         while left > 0:
-            chunk = self.policy.act(self.env.observe())[0][:left].astype(np.float64)
+            chunk = self.policy.act(self.env.observe())[0][: min(left, self.env.execute_steps)].astype(np.float64)
             now = yield Part(chunk, is_shown=False)
             left -= len(chunk)
             if now.Ts_base_object[0, 2, 3] > stood_m + LIFTED_M:

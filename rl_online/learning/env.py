@@ -41,8 +41,12 @@ class ChunkOutcome:
 class ChunkEnv:
     """Observations are as an `Interface` wants them. Environments that are not named in a call stand still."""
 
-    def __init__(self, world: World, interface: Interface, rewards: Rewards, gamma: float) -> None:
+    def __init__(
+        self, world: World, interface: Interface, rewards: Rewards, gamma: float, execute_steps: int | None = None
+    ) -> None:
+        """`execute_steps`: at most so many of a chunk are done; None: as cells do, the interface's `replan_steps`."""
         self.world, self.interface, self.rewards, self.gamma = world, interface, rewards, gamma
+        self.execute_steps = interface.replan_steps if execute_steps is None else execute_steps
         self.limit_steps = round(world.sheet.time_limit_s * world.rate_hz)
         self._require_fit()
         self._steps = np.zeros(world.n_envs, np.int64)
@@ -80,7 +84,7 @@ class ChunkEnv:
         return np.concatenate(parts, axis=1).astype(np.float32)
 
     def run(self, actions: Float[ndarray, "M T D"], envs: Sequence[int] | None = None) -> ChunkOutcome:
-        """Executes the chunks, each until its end or its episode's. Joint targets in rad and the gripper's opening."""
+        """Executes `execute_steps` of each chunk, fewer where its episode ends. Joint targets in rad, gripper's opening."""
         chosen = np.arange(self.n_envs) if envs is None else np.asarray(envs, np.int64)
         rows, horizon = len(chosen), actions.shape[1]
         if rows != len(actions) or not np.isfinite(actions).all():
@@ -89,7 +93,7 @@ class ChunkEnv:
         executed, success = np.zeros(rows, np.int64), np.zeros(rows, bool)
         running = np.ones(rows, bool)
         before = self.world.moment().progress[chosen]
-        for step in range(horizon):
+        for step in range(min(horizon, self.execute_steps)):
             going = np.flatnonzero(running)
             if len(going) == 0:
                 break

@@ -138,10 +138,9 @@ def cell_of(config: GuideReal) -> CellConfig:
     if chosen.bench is None and config.intervention == "scripted":
         raise BadInput("a scripted intervener reads the truth, which only the bench has", "--intervention joy")
     interface = load_policy(config.policy).interface
-    replan = max(1, interface.horizon_steps // 2)
     served = ServerPolicy(
-        port=free_port(), rate_hz=interface.rate_hz, horizon=interface.horizon_steps, replan_steps=replan,
-        timeout_s=5.0,
+        port=free_port(), rate_hz=interface.rate_hz, horizon=interface.horizon_steps,
+        replan_steps=interface.replan_steps, timeout_s=5.0,
     )  # fmt: skip
     if interface.action_names != chosen.action_names:
         raise BadInput(

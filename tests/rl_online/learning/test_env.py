@@ -20,7 +20,7 @@ def start(x_m: float) -> TaskStart:
 
 
 def environment(n_envs: int = 1, rewards: Rewards | None = None, horizon: int = 4) -> ChunkEnv:
-    return ChunkEnv(SliderWorld(n_envs), interface(horizon), rewards or Rewards(), gamma=0.9)
+    return ChunkEnv(SliderWorld(n_envs), interface(horizon), rewards or Rewards(), 0.9, execute_steps=horizon)
 
 
 def to(target: float, rows: int = 1, horizon: int = 4) -> np.ndarray:
@@ -41,6 +41,14 @@ def test_success_in_mid_chunk_ends_the_episode_there():
     assert second.terminated[0].tolist() == [True, False, False, False]
     assert second.rewards[0].tolist() == [10.0, 0.0, 0.0, 0.0]
     assert (second.success[0], second.over[0], second.timed_out[0]) == (True, True, False)
+
+
+def test_half_of_a_chunk_is_done_unless_told_otherwise():
+    env = ChunkEnv(SliderWorld(1), interface(4), Rewards(), 0.9)
+    env.reset([start(0.3)])
+    outcome = env.run(to(0.5))
+    assert (outcome.executed.tolist(), outcome.over.tolist()) == ([2], [False])
+    assert outcome.rewards[0].tolist() == pytest.approx([-0.05, -0.05, 0, 0])
 
 
 def test_time_runs_out_in_mid_chunk_without_a_termination():

@@ -45,7 +45,7 @@ def test_one_that_stands_still_is_helped_to_the_end_and_the_chunks_say_so():
     [rollout] = episodes(1.0)
     assert rollout.success
     first = int(rollout.corrected.argmax())
-    patience = InterveneWhen().patience_s * RATE_HZ / HORIZON
+    patience = InterveneWhen().patience_s * RATE_HZ / (HORIZON // 2)
     assert patience <= first <= patience + 2
     takeovers = np.flatnonzero(np.diff(rollout.corrected.astype(int)) == 1)
     assert len(takeovers) == 2, "once until it is gripped; when that does not help, to the end"
