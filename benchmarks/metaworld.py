@@ -321,7 +321,7 @@ def summed(rows: dict[str, list[int]]) -> tuple[int, int]:
 
 def figure(results: dict[str, dict[str, list[int]]], totals: dict[str, tuple[int, int]], file: Path) -> None:
     """Bars with Wilson's 95 % intervals, a group for each task and one for all."""
-    drawn = Figure(figsize=(9, 3.4), layout="constrained")
+    drawn = Figure(figsize=(9, 3.8), layout="constrained")
     axis = drawn.subplots()
     width = 0.8 / len(results)
     for place, (name, rows) in enumerate(results.items()):
@@ -339,7 +339,7 @@ def figure(results: dict[str, dict[str, list[int]]], totals: dict[str, tuple[int
     tasks = [*next(iter(results.values())), "all"]
     axis.set(ylabel="success [%]", ylim=(0, 105), xticks=range(len(tasks)))
     axis.set_xticklabels([task.removesuffix("-v3") for task in tasks], rotation=20, ha="right")
-    axis.legend(fontsize=8)
+    drawn.legend(loc="outside upper center", ncols=4, fontsize=8)
     drawn.savefig(file, dpi=110)
 
 

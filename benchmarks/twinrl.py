@@ -12,7 +12,8 @@ vision. Every piece that is finished lies in OUT and is not done again: stop and
   twin      RL in the twin from a policy of few twin demonstrations: success on the plant before and after
   deadlock  RL in OOD alone from the policy of ID demonstrations: does it ever find a success?
   robot     robot steps against success, in rounds of a learner and an actor: `twinrl` after RL in the twin,
-            `conrft` and `hil_serl` without a twin
+            `conrft` and `hil_serl` without a twin; a scripted person looks at half of the episodes of each and
+            takes over where the policy gets no further
   buffer    twinrl again, with other numbers of the twin's successes and failures in the robot's buffer
   resets    twinrl again, with resets uniform over the regions
   process   twinrl again, paid for progress, too, in the twin and on the robot
@@ -207,8 +208,9 @@ def robot_stage(bench: Bench, name: str, arm: Arm, seed: int) -> list[Round]:
         def one(number: int = number, last: Round = done[-1]) -> Round:
             chunks = number * scale.round_chunks
             learned, acted = bench.learn(
-                run, policy, data, arm.preset, chunks, resets, seed, inherit=inherit, process=arm.process
-            )
+                run, policy, data, arm.preset, chunks, resets, seed, inherit=inherit, process=arm.process,
+                helped=scale.helped,
+            )  # fmt: skip
             after = tried(number, run / "policy")
             return Round(
                 robot_steps=last.robot_steps + int(acted["env_steps"]),
@@ -216,6 +218,7 @@ def robot_stage(bench: Bench, name: str, arm: Arm, seed: int) -> list[Round]:
                 successes=last.successes + int(acted["successes"]),
                 chunks=int(learned["online"]),
                 critic_updates=int(learned["critic_updates"]),
+                corrected=last.corrected + int(acted["corrected"]),
                 id=after["id"],
                 ood=after["ood"],
             )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from benchmarks.compare import write_twin
 from hardware import artefact
@@ -70,10 +70,12 @@ class Scale(Config):
     """Tried in the twin before the robot moves."""
     inherited: tuple[NonNegativeInt, NonNegativeInt] = (20, 0)
     """Successes and failures of them that the robot's buffer begins with."""
-    round_chunks: PositiveInt = 300
-    rounds: PositiveInt = 4
+    round_chunks: PositiveInt = 500
+    rounds: PositiveInt = 3
     round_trials: PositiveInt = 30
-    offline_steps: NonNegativeInt = Field(default=300)
+    helped: NonNegativeFloat = Field(default=0.5, le=1)
+    """Share of the episodes on the robot at which the scripted person looks on, whatever learns."""
+    offline_steps: NonNegativeInt = 300
 
 
 QUICK = Scale(
@@ -282,6 +284,7 @@ class Bench:
         world: Path | None = None,
         inherit: Sequence[str] = (),
         process: float = 0.0,
+        helped: float = 0.0,
     ) -> tuple[dict[str, float], dict[str, float]]:
         """The learner until it has so many chunks in all, with one actor in the plant or in the twin `world`.
 
@@ -300,7 +303,8 @@ class Bench:
         )  # fmt: skip
         guide = ["--resets", str(resets)] if resets is not None else []
         place = ["--world.bundle", str(world)] if world is not None else []
-        actor = command("act", str(run), "--envs", "2", "--seed", str(seed), "--json", str(acted), *guide, *place)
+        actor = command("act", str(run), "--envs", "2", "--seed", str(seed), "--json", str(acted), *guide, *place,
+                        *(["--helped", str(helped)] if helped else []))  # fmt: skip
         environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
         (run / ADDRESS).unlink(missing_ok=True)  # an earlier learner's, if it was killed
         with subprocess.Popen(learner, env=environment) as one:
