@@ -123,6 +123,7 @@ def made_up(agent: Agent, count: int) -> Transitions:
         terminated=np.zeros((count, HORIZON), bool),
         executed=np.full(count, HORIZON),
         floor=np.full(count, -2.5, np.float32),
+        imitate=np.ones(count, bool),
         source=np.zeros(count, np.int64),
         episode=np.arange(count),
         success=np.zeros(count, np.int64),

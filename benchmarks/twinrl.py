@@ -37,7 +37,7 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks import machine, twinrl_figure
-from benchmarks.twinrl_pieces import CELLS, QUICK, WIDEST, Bench, Counts, Round, Scale, only
+from benchmarks.twinrl_pieces import CELLS, QUICK, WIDEST, Bench, Counts, Round, Scale, Trying, only, tally
 from hardware import artefact
 from hardware.config import Config
 from rl_online.learning.presets import PresetName
@@ -54,8 +54,8 @@ TAUGHT = "60_30"
 PARTS: tuple[PartName, ...] = ("id", "ood")
 STAGES = ("sft", "map", "twin", "deadlock", "robot", "buffer", "resets", "process", "lerobot")
 RATE_HZ = 20.0
-HORIZON = 10
-"""Robot steps in a chunk."""
+CHUNK_STEPS = 5
+"""Of the robot, in a chunk of ten, before the next one."""
 
 
 class Deadlock(Config):
@@ -137,11 +137,17 @@ def deadlock_stage(bench: Bench) -> dict[str, Any]:
         resets = bench.out / "ood_only.json"
         artefact.write_model(resets, plan)
         folder = bench.out / "deadlock"
-        learned, acted = bench.learn(folder, policy, bench.data("0_0"), "conrft", scale.deadlock_chunks, resets, 0)
+        bench.learn(
+            Trying(
+                run=folder, policy=policy, data=bench.data("0_0"), preset="conrft", chunks=scale.deadlock_chunks,
+                resets=resets, seed=0,
+            )
+        )  # fmt: skip
+        tried = tally(folder)
         after = bench.success(folder / "policy", "ood", scale.round_trials, "deadlock")
         return Deadlock(
-            chunks=int(learned["online"]), episodes=int(acted["episodes"]), successes=int(acted["successes"]),
-            robot_steps=int(acted["env_steps"]), ood_after=after,
+            chunks=tried.chunks, episodes=tried.episodes, successes=tried.successes,
+            robot_steps=tried.robot_steps, ood_after=after,
         )  # fmt: skip
 
     return bench.once("deadlock", Deadlock, run).model_dump()
@@ -185,8 +191,8 @@ def robot_stage(bench: Bench, name: str, arm: Arm, seed: int) -> list[Round]:
     before = ("taught_process" if arm.process else "taught") if arm.twin else "untaught"
     if arm.twin:
         taught = bench.twin_rl(cell, seed, arm.process)
-        wanted, have = arm.inherited or scale.inherited, bench.tried_in_twin(taught)
-        successes, failures = (min(each) for each in zip(wanted, have, strict=True))
+        wanted, had = arm.inherited or scale.inherited, tally(taught)
+        successes, failures = min(wanted[0], had.successes), min(wanted[1], had.episodes - had.successes)
         words = {"inherit": taught, "inherit-successes": successes, "inherit-failures": failures}
         inherit, first = (
             [word for key, value in words.items() for word in (f"--{key}", str(value))],
@@ -205,20 +211,21 @@ def robot_stage(bench: Bench, name: str, arm: Arm, seed: int) -> list[Round]:
     done = [Round.model_validate(untried | tried(0, first))]
     for number in range(1, scale.rounds + 1):
 
-        def one(number: int = number, last: Round = done[-1]) -> Round:
-            chunks = number * scale.round_chunks
-            learned, acted = bench.learn(
-                run, policy, data, arm.preset, chunks, resets, seed, inherit=inherit, process=arm.process,
-                helped=scale.helped,
+        def one(number: int = number) -> Round:
+            learned = bench.learn(
+                Trying(
+                    run=run, policy=policy, data=data, preset=arm.preset, chunks=number * scale.round_chunks,
+                    seed=seed, number=number, resets=resets, inherit=inherit, process=arm.process, helped=scale.helped,
+                )
             )  # fmt: skip
-            after = tried(number, run / "policy")
+            so_far, after = tally(run), tried(number, run / "policy")
             return Round(
-                robot_steps=last.robot_steps + int(acted["env_steps"]),
-                episodes=last.episodes + int(acted["episodes"]),
-                successes=last.successes + int(acted["successes"]),
-                chunks=int(learned["online"]),
-                critic_updates=int(learned["critic_updates"]),
-                corrected=last.corrected + int(acted["corrected"]),
+                robot_steps=so_far.robot_steps,
+                episodes=so_far.episodes,
+                successes=so_far.successes,
+                chunks=so_far.chunks,
+                critic_updates=learned.critic_updates,
+                corrected=so_far.corrected,
                 id=after["id"],
                 ood=after["ood"],
             )
@@ -236,7 +243,7 @@ def lerobot_stage(bench: Bench, name: str, takeover: float, seed: int) -> list[R
         return practise(
             Practice(
                 demos=bench.real(),
-                round_steps=HORIZON * scale.round_chunks,
+                round_steps=CHUNK_STEPS * scale.round_chunks,
                 rounds=scale.rounds,
                 trials=scale.round_trials,
                 takeover=takeover,

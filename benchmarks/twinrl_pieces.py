@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -24,8 +23,10 @@ from rl_online.demos import RecordDemos
 from rl_online.expansion import expand
 from rl_online.expansion.expand import ExpandDemos
 from rl_online.learning.env import ChunkEnv
+from rl_online.learning.learner import FIGURES, ONLINE, LearnFigures
 from rl_online.learning.link import ADDRESS
 from rl_online.learning.presets import Rewards
+from rl_online.learning.replay import read_all
 from rl_online.learning.rollout import run_episodes
 from rl_online.mining import mine
 from rl_online.mining.mine import MinePolicy
@@ -258,64 +259,103 @@ class Bench:
     # ── learning by trying, as a person would start it: two processes ───────────────────────────────────────
 
     def twin_rl(self, cell: str, seed: int, process: float = 0.0) -> Path:
-        """RL in the twin from the policy of a cell, starts where that one fails there. `process`: as in `learn`."""
+        """RL in the twin from the policy of a cell, starts where that one fails there. `process`: as in `Trying`."""
         run, policy = self.out / f"run_twin_{cell}_{'process_' if process else ''}{seed}", self.policy(cell, seed)
-        if not (run / "policy").is_dir():
-            self.failure_map(policy, f"{cell}_{seed}", in_twin=True)
-            resets, data = self.out / f"map_{cell}_{seed}_twin" / mine.PLAN, self.data(cell)
-            chunks, world = self.scale.twin_chunks, self.twin()
-            self.learn(run, policy, data, "twinrl", chunks, resets, seed, world=world, process=process)
+        self.failure_map(policy, f"{cell}_{seed}", in_twin=True)
+        self.learn(
+            Trying(
+                run=run, policy=policy, data=self.data(cell), preset="twinrl", chunks=self.scale.twin_chunks,
+                resets=self.out / f"map_{cell}_{seed}_twin" / mine.PLAN, seed=seed, world=self.twin(), process=process,
+            )
+        )  # fmt: skip
         return run
 
-    def tried_in_twin(self, run: Path) -> tuple[int, int]:
-        """Successes and failures that a run of `twin_rl` had."""
-        acted = json.loads((self.out / f"{run.name}_act.json").read_text())
-        return acted["successes"], acted["episodes"] - acted["successes"]
-
-    def learn(
-        self,
-        run: Path,
-        policy: Path,
-        data: Sequence[Path],
-        preset: str,
-        chunks: int,
-        resets: Path | None,
-        seed: int,
-        world: Path | None = None,
-        inherit: Sequence[str] = (),
-        process: float = 0.0,
-        helped: float = 0.0,
-    ) -> tuple[dict[str, float], dict[str, float]]:
-        """The learner until it has so many chunks in all, with one actor in the plant or in the twin `world`.
-
-        What both say of it. `inherit`: words for the learner; its offline stage was then done elsewhere. `process`:
-        weight of the process reward.
-        """
-        self.out.mkdir(parents=True, exist_ok=True)
-        learned, acted = self.out / f"{run.name}_learn.json", self.out / f"{run.name}_act.json"
-        real, twin = [str(data[0])], [str(each) for each in data[1:]]
-        offline = 0 if inherit else self.scale.offline_steps
-        learner = command(
-            "learn", str(policy), "-o", str(run), "--demos", *real, *(["--twin-demos", *twin] if twin else []),
-            "--preset", preset, "--offline-steps", str(offline), "--transitions", str(chunks), *inherit,
-            "--seed", str(seed), "--json", str(learned), "--demo-stride", "4",
-            *(["--process.weight", str(process)] if process else []),
-        )  # fmt: skip
-        guide = ["--resets", str(resets)] if resets is not None else []
-        place = ["--world.bundle", str(world)] if world is not None else []
-        actor = command("act", str(run), "--envs", "2", "--seed", str(seed), "--json", str(acted), *guide, *place,
-                        *(["--helped", str(helped)] if helped else []))  # fmt: skip
+    def learn(self, trying: Trying) -> LearnFigures:
+        """The learner until it has so many chunks in all, with one actor beside it. Nothing where it has them."""
+        file = trying.run / FIGURES
+        if file.is_file():
+            before = configs.read(LearnFigures, file)
+            if before.finished and before.online >= trying.chunks:
+                return before
         environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
-        (run / ADDRESS).unlink(missing_ok=True)  # an earlier learner's, if it was killed
-        with subprocess.Popen(learner, env=environment) as one:
-            while not (run / ADDRESS).is_file() and one.poll() is None:
+        (trying.run / ADDRESS).unlink(missing_ok=True)  # an earlier learner's, if it was killed
+        with subprocess.Popen(trying.learner(self.scale.offline_steps), env=environment) as one:
+            while not (trying.run / ADDRESS).is_file() and one.poll() is None:
                 time.sleep(0.5)
-            with subprocess.Popen(actor, env=environment) as other:
+            with subprocess.Popen(trying.actor(), env=environment) as other:
                 if one.wait() != 0:
                     other.terminate()
-                    raise RuntimeError(f"the learner of {run} ended with {one.returncode}")
-                other.wait(120)
-        return json.loads(learned.read_text()), json.loads(acted.read_text())
+                    raise RuntimeError(f"the learner of {trying.run} ended with {one.returncode}")
+                if other.wait(120) != 0:
+                    raise RuntimeError(f"the actor of {trying.run} ended with {other.returncode}")
+        return configs.read(LearnFigures, file)
+
+
+@dataclass(frozen=True)
+class Trying:
+    """Learning by trying, from a policy: words for a learner and an actor, in the plant or in a twin."""
+
+    run: Path
+    policy: Path
+    data: Sequence[Path]
+    """Real demonstrations first, then those of the twin."""
+    preset: str
+    chunks: int
+    """Tried in the run in all."""
+    seed: int
+    number: int = 0
+    """Of the round: starts and exploration differ from those of the one before."""
+    resets: Path | None = None
+    world: Path | None = None
+    """A twin's bundle; None: the plant."""
+    inherit: Sequence[str] = ()
+    """Words for the learner; its offline stage was then done elsewhere."""
+    process: float = 0.0
+    """Weight of the process reward."""
+    helped: float = 0.0
+    """Share of the episodes at which the scripted person looks on."""
+
+    def learner(self, offline_steps: int) -> list[str]:
+        real, twin = [str(self.data[0])], [str(each) for each in self.data[1:]]
+        return command(
+            "learn", str(self.policy), "-o", str(self.run), "--demos", *real,
+            *(["--twin-demos", *twin] if twin else []),
+            "--preset", self.preset, "--offline-steps", str(0 if self.inherit else offline_steps),
+            "--transitions", str(self.chunks), *self.inherit, "--seed", str(self.seed), "--demo-stride", "4",
+            *(["--process.weight", str(self.process)] if self.process else []),
+        )  # fmt: skip
+
+    def actor(self) -> list[str]:
+        return command(
+            "act", str(self.run), "--envs", "2", "--seed", str(1000 * self.number + self.seed),
+            *(["--resets", str(self.resets)] if self.resets is not None else []),
+            *(["--world.bundle", str(self.world)] if self.world is not None else []),
+            *(["--helped", str(self.helped)] if self.helped else []),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What was tried in a run, by its replay: a run that was stopped and gone on with counts whole."""
+
+    episodes: int
+    successes: int
+    robot_steps: int
+    chunks: int
+    corrected: int
+    """Chunks that the scripted person did."""
+
+
+def tally(run: Path) -> Tally:
+    rows = read_all(run / ONLINE)
+    _, first = np.unique(rows.episode, return_index=True)
+    return Tally(
+        episodes=len(first),
+        successes=int((rows.success[first] == 1).sum()),
+        robot_steps=int(rows.executed.sum()),
+        chunks=len(rows),
+        corrected=int(rows.is_correction.sum()),
+    )
 
 
 def command(verb: str, *words: str) -> list[str]:

@@ -88,7 +88,7 @@ class Intervener:
     def plan(
         self, now_ns: int, reading: JointReading, gripper_open: float, truth: Mapping[str, Pose]
     ) -> ActionChunk | None:
-        """As `watch`, for who acts in chunks: what it will do from about now on."""
+        """As `watch`, for who acts in chunks: what it does from `start_ns` on, which is at most `replan_s` ago."""
         if self._since_ns is None:
             if not self._is_failing(now_ns, reading, gripper_open, truth):
                 return None

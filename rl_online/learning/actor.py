@@ -30,12 +30,12 @@ from rl_online.learning.agent import take_head
 from rl_online.learning.env import ChunkEnv
 from rl_online.learning.link import FOR_ACTORS, LearnerLink, LearnerLost, RunSettings, patiently
 from rl_online.learning.presets import preset
-from rl_online.learning.replay import Transitions
+from rl_online.learning.replay import Transitions, new_ids
 from rl_online.learning.rollout import Rollout, run_episodes
 from rl_online.starts.regions import PartName
 from rl_online.starts.resets import ResetPlan
 from rl_online.worlds.open_world import WorldChoice, open_world
-from rl_online.worlds.stand_in import beside
+from rl_online.worlds.stand_in import open_stand_in
 from vla.policy import ObservationBatch
 from vla.policy_file import load_policy
 from vla.tandem_vla import TandemVLA
@@ -110,7 +110,7 @@ class Actor:
         self.have = -1
         self.stopped = False
         self.episodes = self.successes = self.env_steps = self.chunks = self.corrected = 0
-        self._supervisor = beside(env.world, config.helped, config.seed)
+        self._supervisor = open_stand_in(env.world, config.helped, config.seed)
         self._rng = np.random.default_rng(config.seed)
         self._plan = configs.read(ResetPlan, config.resets) if config.resets else None
 
@@ -143,7 +143,7 @@ class Actor:
 
     def take(self, rollout: Rollout) -> None:
         """A finished episode joins those that wait for the learner."""
-        rows = embedding.of_rollout(rollout, self.policy, self.source, self.env.gamma, self.episodes)
+        rows = embedding.of_rollout(rollout, self.policy, self.source, self.env.gamma, int(new_ids(1)[0]))
         self.waiting.append(rows)
         self.episodes += 1
         self.successes += rollout.success

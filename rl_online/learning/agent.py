@@ -53,7 +53,7 @@ class Rows:
     floor: Float[Tensor, " B"]
     padded: Tensor
     worth: Float[Tensor, " B"]
-    """1 where the chunk should be imitated: demonstrated, corrected, or of an episode that succeeded."""
+    """1 where the chunk should be imitated."""
 
 
 class Progress(Config):
@@ -77,7 +77,8 @@ class Agent:
         self.head = policy.consistency_head.requires_grad_(True)
         self.averaged = copy.deepcopy(self.head).requires_grad_(False)
         dims = embedding.seen_dims(self.shape)
-        self.critic = ChunkCritic(dims, self.shape.horizon_steps, self.shape.action_dims, algorithm.critic, seed)
+        done_steps = policy.interface.replan_steps
+        self.critic = ChunkCritic(dims, done_steps, self.shape.action_dims, algorithm.critic, seed)
         self.critic.to(policy.device)
         self.slow = copy.deepcopy(self.critic).requires_grad_(False)
         decay = algorithm.weight_decay
@@ -109,7 +110,6 @@ class Agent:
 
     def rows(self, batch: Transitions) -> Rows:
         chunks = of_chunks(batch.rewards.astype(np.float64), batch.terminated, batch.executed, self.algorithm.gamma)
-        shown = batch.is_correction | (batch.success == 1)
         context, next_context = self._tensor(batch.context), self._tensor(batch.next_context)
         return Rows(
             context=context,
@@ -121,7 +121,7 @@ class Agent:
             bootstrap=self._tensor(chunks.bootstrap),
             floor=self._tensor(batch.floor),
             padded=torch.from_numpy(np.arange(self.shape.horizon_steps) >= batch.executed[:, None]).to(self.device),
-            worth=self._tensor(shown),
+            worth=self._tensor(batch.imitate),
         )
 
     @property
@@ -244,10 +244,12 @@ class Agent:
         return progress, tensors
 
     def _take(self, tensors: dict[str, Tensor]) -> None:
-        self.head.load_state_dict(part(tensors, "head."))
-        self.averaged.load_state_dict(part(tensors, "averaged."))
-        self.critic.load_state_dict(part(tensors, "critic."))
-        self.slow.load_state_dict(part(tensors, "slow."))
+        owners = {"head.": self.head, "averaged.": self.averaged, "critic.": self.critic, "slow.": self.slow}
+        for prefix, owner in owners.items():
+            try:
+                owner.load_state_dict(part(tensors, prefix))
+            except RuntimeError as error:
+                raise BadInput(f"the checkpoint is of another version: {error}", "begin the run anew") from error
 
 
 def take_head(policy: TandemVLA, data: bytes) -> None:

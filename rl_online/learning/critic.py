@@ -49,13 +49,12 @@ class EnsembleLinear(nn.Module):
 
 
 class ChunkCritic(nn.Module):
-    """Q_k(s, a_{t:t+H}) for each member k."""
+    """Q_k(s, a_{t:t+h}) for each member k: of a chunk, the h steps that are done before the next one."""
 
-    def __init__(
-        self, embedding: int, horizon_steps: int, action_dims: int, size: CriticSize, seed: int = 0
-    ) -> None:
+    def __init__(self, embedding: int, done_steps: int, action_dims: int, size: CriticSize, seed: int = 0) -> None:
         super().__init__()
-        widths = [embedding + horizon_steps * action_dims, *[size.width] * size.layers]
+        self.done_steps = done_steps
+        widths = [embedding + done_steps * action_dims, *[size.width] * size.layers]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.members = size.members
@@ -64,8 +63,8 @@ class ChunkCritic(nn.Module):
             self.outward = EnsembleLinear(size.members, widths[-1], 1)
 
     def forward(self, seen: Float[Tensor, "B E"], chunk: Float[Tensor, "B H D"]) -> Float[Tensor, "K B"]:
-        """`chunk` is normalised, as the policy's heads give it."""
-        x = torch.cat([seen, chunk.flatten(1)], dim=1).expand(self.members, -1, -1)
+        """`chunk` is normalised and whole, as the policy's heads give it."""
+        x = torch.cat([seen, chunk[:, : self.done_steps].flatten(1)], dim=1).expand(self.members, -1, -1)
         for layer, norm in zip(self.layers, self.norms, strict=True):
             x = nn.functional.gelu(norm(layer(x)))
         return self.outward(x)[..., 0]

@@ -16,7 +16,7 @@ from hardware.episode import Source
 from rl_online.learning.presets import Algorithm
 from rl_online.learning.process_reward import of_success
 from rl_online.learning.replay import ReplayShape, Transitions, new_ids
-from rl_online.learning.returns import own_success, to_the_end
+from rl_online.learning.returns import to_the_end, worth_imitating
 from rl_online.learning.rollout import Rollout
 from vla.demonstrations import Demonstration
 from vla.policy import ObservationBatch
@@ -102,7 +102,8 @@ def of_rollout(rollout: Rollout, policy: TandemVLA, source: Source, gamma: float
         floor=returns[at].astype(np.float32),
         source=np.where(rollout.corrected, SOURCES.index("scripted"), SOURCES.index(source)),
         episode=np.full(count, episode),
-        success=own_success(int(rollout.success), rollout.corrected),
+        success=np.full(count, int(rollout.success)),
+        imitate=worth_imitating(rollout.success, rollout.corrected),
     )
 
 
@@ -119,7 +120,7 @@ def of_demonstration(
 
     `progress`: how far the task was at each step, where that is paid for.
 
-    Chunks that begin in a try that closed on nothing are told as failures: nobody should imitate them.
+    Chunks that begin in a try that closed on nothing are not to be imitated.
 
     `key` names it for ever: the same demonstration gives the same ids, so filling a replay may be cut off and repeated.
     """
@@ -152,7 +153,8 @@ def of_demonstration(
         floor=returns[begins].astype(np.float32),
         source=np.full(len(begins), SOURCES.index(source)),
         episode=np.full(len(begins), stable_id(key)),
-        success=(~missed(demonstration.state, demonstration.actions, policy.interface)[begins]).astype(np.int64),
+        success=np.ones(len(begins), np.int64),
+        imitate=~missed(demonstration.state, demonstration.actions, policy.interface)[begins],
     )
 
 

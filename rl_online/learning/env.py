@@ -84,7 +84,7 @@ class ChunkEnv:
         return np.concatenate(parts, axis=1).astype(np.float32)
 
     def run(self, actions: Float[ndarray, "M T D"], envs: Sequence[int] | None = None) -> ChunkOutcome:
-        """Executes `execute_steps` of each chunk, fewer where its episode ends. Joint targets in rad, gripper's opening."""
+        """Does `execute_steps` of each chunk, fewer where its episode ends: joint targets in rad, gripper's opening."""
         chosen = np.arange(self.n_envs) if envs is None else np.asarray(envs, np.int64)
         rows, horizon = len(chosen), actions.shape[1]
         if rows != len(actions) or not np.isfinite(actions).all():

@@ -49,7 +49,8 @@ class Algorithm(Config):
     rewards: Rewards = Rewards()
     critic: CriticSize = CriticSize()
     target_rate: float = Field(default=0.005, gt=0, le=1)
-    actor_rate: PositiveFloat = 3e-4
+    actor_rate: PositiveFloat = 1e-4
+    """At 3e-4 a policy of 56 successes in 100 had 49 after the 300 updates of an offline stage, at 5e-5 55."""
     acting_average: float = Field(default=0.99, ge=0, lt=1)
     """Decay of the averaged head, which is what acts: single updates move a success rate by a tenth."""
     critic_rate: PositiveFloat = 3e-4

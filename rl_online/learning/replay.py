@@ -67,14 +67,16 @@ class Transitions:
     rewards: Float[ndarray, "B H"]
     terminated: Bool[ndarray, "B H"]
     executed: Int[ndarray, " B"]
-    """Steps that were done; fewer than H where time ran out or a person took over."""
+    """Steps that were done; fewer than H where the next chunk came first, time ran out or a person took over."""
     floor: Float[ndarray, " B"]
-    """The return that was reached from here (V^μ); −inf where the episode's end is not known."""
+    """The return that was reached from here (V^μ), by whoever acted; −inf where the episode's end is not known."""
     source: Int[ndarray, " B"]
     """Number in `SOURCES` of who chose the chunk."""
     episode: Int[ndarray, " B"]
     success: Int[ndarray, " B"]
-    """Of the episode: 1, 0, or −1 for not known; 0 for what the policy did before it was corrected."""
+    """Of the episode: 1, 0, or −1 for not known."""
+    imitate: Bool[ndarray, " B"]
+    """Demonstrated, corrected, or done by the policy on its own way to a success."""
 
     def __len__(self) -> int:
         return len(self.id)
@@ -120,6 +122,7 @@ def layout(shape: ReplayShape) -> dict[str, tuple[str, tuple[int, ...]]]:
         "source": ("int64", ()),
         "episode": ("int64", ()),
         "success": ("int64", ()),
+        "imitate": ("uint8", ()),
     }
 
 
@@ -262,7 +265,8 @@ class Growing:
 
 def as_transitions(columns: Mapping[str, ndarray]) -> Transitions:
     """Columns as they lie on disk → rows."""
-    return Transitions(**{**columns, "terminated": columns["terminated"].astype(bool)})
+    truths = {name: columns[name].astype(bool) for name in ("terminated", "imitate")}
+    return Transitions(**{**columns, **truths})
 
 
 def segments(folder: Path) -> list[Path]:
@@ -275,6 +279,9 @@ def read_segment(folder: Path, shape: ReplayShape) -> Transitions:
     expected = layout(shape)
     whole = (folder / commits.NAME / METADATA).is_file()
     [count] = commits.read_last(folder, 1) if whole else [0]
+    missing = [name for name in expected if count and not (folder / name).is_dir()]
+    if missing:
+        raise BadInput(f"{folder} is of an earlier version: it has no column '{missing[0]}'", "name a new --output")
     columns = {
         name: ColumnReader(folder / name).rows(count) if count else np.empty((0, *row), dtype)
         for name, (dtype, row) in expected.items()
@@ -307,7 +314,7 @@ def episodes_of(rows: Transitions, success: bool, count: int) -> Transitions:
     """The last `count` whole episodes that ended so, or as many as there are. An episode's rows lie together."""
     begins = np.flatnonzero(np.diff(rows.episode, prepend=-1))
     ends = np.append(begins[1:], len(rows))
-    spans = [span for span in zip(begins, ends, strict=True) if rows.success[span[1] - 1] == int(success)]
+    spans = [span for span in zip(begins, ends, strict=True) if rows.success[span[0]] == int(success)]
     chosen = [np.arange(*span) for span in spans[len(spans) - min(count, len(spans)) :]]
     return rows.take(np.concatenate(chosen) if chosen else np.zeros(0, np.int64))
 

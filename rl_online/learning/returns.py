@@ -54,10 +54,10 @@ def to_the_end(rewards: Sequence[float], gamma: float, timed_out: bool) -> Float
     return values
 
 
-def own_success(success: int, corrected: Bool[ndarray, " C"]) -> Int[ndarray, " C"]:
-    """Per chunk of one episode: its success, 0 for what the policy did before somebody had to take over.
+def worth_imitating(success: bool, corrected: Bool[ndarray, " C"]) -> Bool[ndarray, " C"]:
+    """Of the chunks of one episode: corrections, and what the policy did itself on its way to a success.
 
-    What led to a takeover had failed, however well it went on from there: nobody should imitate it.
+    What led to a takeover had failed, however well it went on from there.
     """
     last = int(np.flatnonzero(corrected).max(initial=-1))
-    return np.where((np.arange(len(corrected)) < last) & ~corrected, 0, success)
+    return corrected | (success & (np.arange(len(corrected)) > last))

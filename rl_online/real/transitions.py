@@ -17,7 +17,7 @@ from hardware.errors import BadInput
 from rl_online.learning import embedding
 from rl_online.learning.presets import Algorithm
 from rl_online.learning.replay import CORRECTING, Transitions
-from rl_online.learning.returns import own_success, to_the_end
+from rl_online.learning.returns import to_the_end, worth_imitating
 from vla.policy import ObservationBatch
 from vla.tandem_vla import TandemVLA
 
@@ -69,7 +69,8 @@ def of_episode(
         floor=(floor[begins] if success is not None else np.full(len(begins), -np.inf)).astype(np.float32),
         source=who[begins].astype(np.int64),
         episode=np.full(len(begins), embedding.stable_id(f"{key}/{stored.number}")),
-        success=own_success(-1 if success is None else int(success), np.isin(who, CORRECTING))[begins],
+        success=np.full(len(begins), -1 if success is None else int(success)),
+        imitate=worth_imitating(success is True, np.isin(who, CORRECTING))[begins],
     )
 
 

@@ -8,6 +8,7 @@ from numpy import ndarray
 
 from hardware.bench.intervener import Intervener, InterveneWhen
 from hardware.errors import BadInput
+from hardware.messages import NANOSECONDS_PER_SECOND
 from rl_online.worlds.bench import BenchWorld
 from rl_online.worlds.world import World
 
@@ -20,7 +21,7 @@ class StandIn:
         task, arm = world.config.task, world.config.arm_model
         self._interveners = [Intervener(task, arm, when, world.rate_hz) for _ in world.plants]
         self._looks = [False] * world.n_envs
-        self._rng = np.random.default_rng(seed)
+        self._rng = np.random.default_rng([seed, 1])
 
     def begin(self, env: int) -> None:
         self._interveners[env].forget()
@@ -31,10 +32,14 @@ class StandIn:
             return None
         plant = self.world.plants[env]
         chunk = self._interveners[env].plan(plant.now_ns, plant.reading(), plant.gripper(), plant.truth())
-        return None if chunk is None else chunk.values[:horizon_steps]
+        if chunk is None:
+            return None
+        since_s = (plant.now_ns - chunk.start_ns) / NANOSECONDS_PER_SECOND
+        rows = round(since_s * chunk.rate_hz) + np.arange(horizon_steps)
+        return chunk.values[rows.clip(max=len(chunk) - 1)]
 
 
-def beside(world: World, share: float, seed: int) -> StandIn | None:
+def open_stand_in(world: World, share: float, seed: int) -> StandIn | None:
     """None where nobody is asked to look on. Raises `BadInput` where the truth cannot be seen."""
     if share == 0:
         return None

@@ -34,10 +34,10 @@ def test_lerobots_rounds_become_rows_and_are_practised_once(
     for _ in range(2):
         rows = twinrl.stages(bench, ["lerobot"], [])["lerobot"]
     assert [practice.takeover for practice in asked] == list(twinrl.PEERS.values())
-    assert {practice.round_steps for practice in asked} == {1000}
+    assert {practice.round_steps for practice in asked} == {500}
     assert set(rows) == {"lerobot/0", "lerobot_helped/0"}
-    assert rows["lerobot/0"]["robot_steps_to_90"] == 2000
-    assert rows["lerobot/0"]["robot_minutes_to_90"] == pytest.approx(2000 / 20 / 60, abs=0.05)
+    assert rows["lerobot/0"]["robot_steps_to_90"] == 1000
+    assert rows["lerobot/0"]["robot_minutes_to_90"] == pytest.approx(1000 / 20 / 60, abs=0.05)
 
 
 def test_the_arm_that_is_paid_for_progress_differs_in_that_alone() -> None:

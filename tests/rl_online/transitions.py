@@ -29,4 +29,5 @@ def some(count: int, seed: int = 0, source: str = "policy", shape: ReplayShape =
         source=np.full(count, SOURCES.index(source)),
         episode=np.arange(count),
         success=np.full(count, -1),
+        imitate=np.zeros(count, bool),
     )

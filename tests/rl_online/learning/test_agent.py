@@ -8,7 +8,6 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from hardware.dataset.frame_grid import SOURCES
 from hardware.errors import BadInput
 from rl_online.learning import embedding
 from rl_online.learning.agent import Agent, take_head
@@ -48,11 +47,14 @@ def test_the_target_of_a_terminal_chunk_is_its_reward_alone():
     assert float(tensors.bootstrap[0]) == 0.0
 
 
-def test_only_what_was_shown_or_succeeded_is_imitated():
+def test_only_what_is_worth_it_is_imitated():
     made = agent()
-    sources = np.array([SOURCES.index(name) for name in ("policy", "policy", "human", "twin")])
-    tensors = made.rows(rows(4, made, source=sources, success=np.array([0, 1, 0, 0])))
-    assert tensors.worth.tolist() == [0.0, 1.0, 1.0, 0.0]  # a failure inherited from the twin is none to imitate
+    batch = rows(4, made, imitate=np.array([True, False, False, False]))
+    scales, drawn = made.head.draw(4, torch.Generator().manual_seed(5))
+    tensors = made.rows(batch)
+    expected = made.head.loss(tensors.context, tensors.actions, tensors.padded, scales, drawn)[0]
+    found = made.actor_losses(tensors, torch.Generator().manual_seed(5))["imitation"]
+    assert float(found.detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
 
 
 def test_cal_ql_is_part_of_the_offline_loss_only():
@@ -88,7 +90,7 @@ def test_the_pull_of_the_critic_does_not_hang_on_the_size_of_rewards(monkeypatch
 
 def test_imitation_is_drawn_as_in_supervised_training():
     made = agent()
-    batch = made.rows(rows(8, made, success=np.ones(8, np.int64)))
+    batch = made.rows(rows(8, made, imitate=np.ones(8, bool)))
     scales, drawn = made.head.draw(8, torch.Generator().manual_seed(5))
     expected = made.head.loss(batch.context, batch.actions, batch.padded, scales, drawn).mean()
     found = made.actor_losses(batch, torch.Generator().manual_seed(5))["imitation"]

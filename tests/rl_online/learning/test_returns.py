@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rl_online.learning.returns import of_chunks, own_success, to_the_end
+from rl_online.learning.returns import of_chunks, to_the_end, worth_imitating
 
 GAMMA = 0.9
 
@@ -71,9 +71,9 @@ def test_chunks_chained_by_their_bootstrap_give_the_episodes_return(rewards: lis
     assert follows == pytest.approx(returns[0])
 
 
-def test_what_led_to_a_takeover_is_no_success_of_the_policys():
+def test_corrections_and_what_the_policy_did_after_the_last_one_are_worth_imitating():
     corrected = np.array([False, True, False, True, False])
-    assert own_success(1, corrected).tolist() == [0, 1, 0, 1, 1]
-    assert own_success(0, corrected).tolist() == [0, 0, 0, 0, 0]
-    assert own_success(-1, corrected).tolist() == [0, -1, 0, -1, -1]
-    assert own_success(1, np.zeros(3, bool)).tolist() == [1, 1, 1]
+    assert worth_imitating(True, corrected).tolist() == [False, True, False, True, True]
+    assert worth_imitating(False, corrected).tolist() == corrected.tolist()
+    assert worth_imitating(True, np.zeros(3, bool)).all()
+    assert not worth_imitating(False, np.zeros(3, bool)).any()
