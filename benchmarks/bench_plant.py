@@ -30,6 +30,7 @@ from hardware.bench.plant import Plant
 from hardware.bench.plant_config import PlantConfig, TaskName
 from hardware.bench.tasks.start import Distribution, TaskStart
 from hardware.cameras.bench import PlantCamera
+from vla.intervals import wilson
 
 CASES: tuple[tuple[TaskName, ArmName, Distribution], ...] = (
     ("pick_place", "so101", "id"),
@@ -45,16 +46,6 @@ CASES: tuple[tuple[TaskName, ArmName, Distribution], ...] = (
 )
 REPLAN_ROWS = 10
 """The scripts are asked for a new chunk after so many rows (20 per second), as an executor would."""
-Z95 = 1.959964
-
-
-def wilson(successes: int, trials: int) -> tuple[float, float]:
-    """The 95 % interval of a success rate (Wilson, 1927)."""
-    share = successes / trials
-    centre = share + Z95**2 / (2 * trials)
-    spread = Z95 * math.sqrt(share * (1 - share) / trials + Z95**2 / (4 * trials**2))
-    scale = 1 + Z95**2 / trials
-    return (centre - spread) / scale, (centre + spread) / scale
 
 
 def speeds(arm: ArmName, seconds: float) -> dict[str, float]:
@@ -153,7 +144,7 @@ def successes(task: TaskName, arm: ArmName, distribution: Distribution, starts: 
     plant, demonstrator = Plant(PlantConfig(task=task, arm_model=arm, cameras={})), Demonstrator(task, arm)
     took = [attempt(plant, demonstrator, plant.draw_start(distribution, seed)) for seed in range(starts)]
     done = [seconds for seconds in took if seconds is not None]
-    low, high = wilson(len(done), starts)
+    low, high = map(float, wilson(len(done), starts))
     return {
         "task": task,
         "arm": arm,

@@ -160,6 +160,7 @@ class ServerPolicy(Config):
     rate_hz: PositiveFloat = 20.0
     horizon: PositiveInt = 16
     replan_steps: PositiveInt = 8
+    """Half a chunk, as rollouts have it (`Interface.replan_steps`)."""
     timeout_s: PositiveFloat = 2.0
 
 

@@ -49,9 +49,7 @@ class Interface(Config):
 
     @property
     def replan_steps(self) -> int:
-        """Steps of a chunk that are done before the next one: half of it. On the simulated bench a whole one, half a
-        second, ends up beside what it is to grip more often (`benchmarks/twinrl.py`).
-        """
+        """Steps of a chunk that are done before the next one: half of it, as cells and rollouts have it."""
         return max(1, self.horizon_steps // 2)
 
 

@@ -53,7 +53,8 @@ class ActOnline(Config):
     """A reset plan (`tandem rl mine`): starts are drawn where the policy fails. Without: uniform over the regions."""
     helped: float = Field(default=0.0, ge=0, le=1)
     """Share of the episodes at which the bench's scripted stand-in for a person looks on: it takes over where the
-    policy gets no further. What it does is a correction, as a person's in `rl real`."""
+    policy gets no further. What it does is a correction, as a person's in `rl real`. The bench only: in a twin
+    nobody sees the truth."""
     envs: PositiveInt = 2
     episodes: NonNegativeInt = 0
     """Stops after so many; 0: until the learner has enough."""

@@ -71,7 +71,7 @@ class LearnOnline(Config):
     offline_steps: int = Field(default=-1, ge=-1)
     """Critic updates before anything is tried; −1: as the preset has it."""
     transitions: NonNegativeInt = 2000
-    """Chunks to be tried in all. 0: offline alone."""
+    """Chunks to be tried in all, half of each done before the next. 0: offline alone."""
     demo_stride: PositiveInt = 2
     """Steps between the chunks cut from a demonstration."""
     publish_every: PositiveInt = 20

@@ -90,7 +90,8 @@ def run_episodes(
 ) -> None:
     """Runs one episode from each start and hands it over when it is over; `keep` keeps what was seen in each chunk.
 
-    An episode depends on its start and the seed only, not on N: every chunk is drawn with the same noise.
+    Without a supervisor an episode depends on its start and the seed only, not on N: every chunk is drawn with the
+    same noise.
     """
     waiting = list(enumerate(starts))[::-1]
     active: dict[int, Rollout] = {}
@@ -126,8 +127,9 @@ def _supervised(
 ) -> tuple[Float[ndarray, "B T D"], Bool[ndarray, " B"]]:
     """The chunks to be done, and which of them are the supervisor's."""
     actions, corrected = chosen.copy(), np.zeros(len(envs), bool)
-    for row, env in enumerate(envs if supervisor is not None else ()):
-        assert supervisor is not None
+    if supervisor is None:
+        return actions, corrected
+    for row, env in enumerate(envs):
         correction = supervisor.correction(env, chosen.shape[1])
         if correction is not None:
             actions[row], corrected[row] = correction, True

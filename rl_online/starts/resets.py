@@ -6,8 +6,6 @@ are drawn with p ∝ 1 − SR_lower + 0.05 (SR_lower: Wilson's 95 % lower bound)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
@@ -81,19 +79,6 @@ class ResetPlan(Config):
             return self.draw(rng)
         number = int(rng.choice(len(self.scores), p=within / within.sum()))
         return number, self.scores[number].cell.draw(rng)
-
-    def with_outcomes(self, outcomes: Sequence[tuple[int, bool]]) -> ResetPlan:
-        """The plan after more episodes: (cell, success) each."""
-        rollouts = np.array([score.rollouts for score in self.scores])
-        successes = np.array([score.successes for score in self.scores])
-        for number, success in outcomes:
-            rollouts[number] += 1
-            successes[number] += success
-        scores = [
-            CellScore(cell=score.cell, rollouts=int(rolled), successes=int(won))
-            for score, rolled, won in zip(self.scores, rollouts, successes, strict=True)
-        ]
-        return ResetPlan(scores=tuple(scores), tau=self.tau, guided=self.guided)
 
 
 def reset_probabilities(lower: Float[ndarray, " N"]) -> Float[ndarray, " N"]:

@@ -7,7 +7,6 @@ cameras are moved before they draw, light and colour are laid over the finished 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -184,11 +183,3 @@ def painted(splat: Splat, texture: Texture, rng: np.random.Generator) -> Splat:
 def between(span: Span, rng: np.random.Generator) -> float:
     low, high = span
     return math.exp(rng.uniform(math.log(low), math.log(high)))
-
-
-def names_on(looks: Looks) -> tuple[str, ...]:
-    """What is varied, for a report."""
-    kinds: Mapping[str, Light | Colour | Camera | Texture] = {
-        "light": looks.light, "colour": looks.colour, "camera": looks.camera, "texture": looks.texture,
-    }  # fmt: skip
-    return tuple(name for name, kind in kinds.items() if kind.on)

@@ -19,8 +19,6 @@ TRIAL_SEED = 1_000_000
 """Starts of trials are drawn from here on; demonstrations use small seeds."""
 PICTURE_PX = (320, 240)
 """Drawn at half the live cameras' size: policies shrink them further."""
-EXECUTED_STEPS = 8
-"""Of each chunk before the next is asked for: what the cell's policy node does (`ServerPolicy.replan_steps`)."""
 
 
 class Bench:
@@ -53,7 +51,7 @@ class Bench:
         done = 0
         while done < steps:
             chunk = ask(self._observation(plant, layout.instruction, round(done / self._interface.rate_hz * 1e9)))
-            for row in range(min(len(chunk.values), EXECUTED_STEPS, steps - done)):
+            for row in range(min(len(chunk.values), self._interface.replan_steps, steps - done)):
                 self._command(plant, chunk, row)
                 plant.advance(1 / chunk.rate_hz)
                 done += 1

@@ -60,11 +60,6 @@ def test_target_draws_avoid_what_is_mastered_until_all_is():
     assert {plan((20, 20), (20, 20)).draw_target(rng)[0] for _ in range(50)} == {0, 1}
 
 
-def test_outcomes_move_the_counts_of_their_cell_only():
-    after = plan((1, 2), (0, 0)).with_outcomes([(0, True), (1, False), (1, True)])
-    assert [(score.successes, score.rollouts) for score in after.scores] == [(2, 3), (1, 2)]
-
-
 def test_every_cell_gets_the_least_before_any_gets_more():
     given = allocate(np.array([0, 0, 0]), np.array([4, 0, 10]), budget=16, least=10)
     assert given.tolist() == [6, 10, 0]

@@ -13,7 +13,6 @@ from rl_online.worlds.looks import (
     Texture,
     drawn_filter,
     moved,
-    names_on,
     painted,
 )
 from twin.object_asset import rows
@@ -57,7 +56,6 @@ def test_with_everything_off_a_picture_stays_as_it_is():
     looks = Looks(
         light=Light(on=False), colour=Colour(on=False), camera=Camera(on=False), texture=Texture(on=False)
     )
-    assert names_on(looks) == ()
     np.testing.assert_array_equal(drawn_filter(looks, rng()).apply(picture()), picture())
 
 
