@@ -64,7 +64,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         data=(made / "demos",),
         output=made / "sft",
         language=False,
-        horizon_steps=10,
+        horizon_steps=20,
         token_weight=0.0,
         threads=1,
         architecture=SMALL,
