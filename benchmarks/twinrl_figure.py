@@ -43,7 +43,7 @@ def ablation(axes: Axes, rows: dict[str, Any], paper: Mapping[str, tuple[int, in
         counts = [counts_of(row[part]) for row in rows.values()]
         rate = np.array([each.successes / each.trials for each in counts])
         axes.bar(x, 100 * rate, 0.38, color=COLOURS[part], label=f"{part}, simulated plant")
-        axes.errorbar(x, 100 * rate, 100 * beside(counts), fmt="none", color="black", capsize=3)
+        axes.errorbar(x, 100 * rate, 100 * wilson_errors(counts), fmt="none", color="black", capsize=3)
         theirs = [np.nan if each is None else each[offset] for each in (paper.get(name) for name in rows)]
         axes.plot(x, theirs, "_", color="black", markersize=22)
     axes.set_xticks(range(len(rows)), [f"({name.replace('_', ', ')})" for name in rows], fontsize=7)
@@ -71,7 +71,7 @@ def before_and_after(axes: Axes, found: dict[str, Any]) -> None:
         counts = [counts_of(found[when][part]) for when in ("before", "after")]
         rate = np.array([each.successes / each.trials for each in counts])
         axes.bar(x, 100 * rate, 0.38, color=COLOURS[part], label=f"{part}, simulated plant")
-        axes.errorbar(x, 100 * rate, 100 * beside(counts), fmt="none", color="black", capsize=3)
+        axes.errorbar(x, 100 * rate, 100 * wilson_errors(counts), fmt="none", color="black", capsize=3)
     axes.set_xticks(range(2), ["before", "after"])
     axes.set_xlabel(f"RL in the twin, from ({found['cell'].replace('_', ', ')})")
     axes.set_ylabel("success [%]")
@@ -88,13 +88,13 @@ def learning(axes: Axes, runs: dict[str, Any]) -> None:
             steps = [each["robot_steps"] / 1000 for each in row["rounds"]]
             rate = np.array([each.successes / each.trials for each in counts])
             axes.errorbar(
-                steps, 100 * rate, 100 * beside(counts), linestyle=style, marker="o", markersize=3, capsize=2,
+                steps, 100 * rate, 100 * wilson_errors(counts), linestyle=style, marker="o", markersize=3, capsize=2,
                 color=f"C{names.index(name)}", label=f"{name}, {part}" if seed == runs_of(runs, name)[0] else None,
             )  # fmt: skip
     axes.set_xlabel("steps of the robot (simulated plant) [1000]")
     axes.set_ylabel("success [%]")
     axes.set_ylim(0, 105)
-    axes.legend(fontsize=7)
+    axes.legend(fontsize=7, loc="center right")
 
 
 def runs_of(runs: dict[str, Any], name: str) -> list[str]:
@@ -106,7 +106,7 @@ def counts_of(row: dict[str, Any]) -> Counts:
     return Counts(successes=row["successes"], trials=row["trials"])
 
 
-def beside(counts: list[Counts]) -> np.ndarray:
+def wilson_errors(counts: list[Counts]) -> np.ndarray:
     """How far Wilson's ends are below and above each rate."""
     ends = np.array([wilson(each.successes, each.trials) for each in counts], float).reshape(-1, 2)
     rate = np.array([each.successes / each.trials for each in counts])

@@ -130,7 +130,7 @@ def report(config: ReportRun) -> int:
         heading(found, cell),
         success(found, results, starts, configs.read(ResetPlan, run / PLAN)),
         maps(run, settings, config.after),
-        beside(run, found),
+        supervision_section(run, found),
         replay(found.composition),
         films(run, results),
     ]
@@ -283,7 +283,7 @@ def maps(run: Path, settings: GuideReal, after: Path | None) -> str:
     )
 
 
-def beside(run: Path, found: ReportFigures) -> str:
+def supervision_section(run: Path, found: ReportFigures) -> str:
     """What watched over the run: resets, people, the judge's audit, the gate, pre-flight, re-created failures."""
     gates = read_models(run / GATES, Gated)
     rows = {

@@ -239,7 +239,7 @@ def hand_over(config: GuideReal, sockets: Path, environment: Mapping[str, str], 
     if is_interrupted or not is_open():
         return
     sockets.mkdir(parents=True)
-    supervisor = Supervisor(beside(config), run / "logs", sockets, environment)
+    supervisor = Supervisor(own_processes(config), run / "logs", sockets, environment)
     log.info(
         "the robot has stopped; episodes not yet with the learner: %d; the gate may be asked", left_to_send(run)
     )
@@ -259,7 +259,7 @@ def left_to_send(run: Path) -> int:
     return recorded - sum(line.key == ROBOT for line in read_models(run / SENT, SentEpisode))
 
 
-def beside(config: GuideReal) -> tuple[NodeSpec, ...]:
+def own_processes(config: GuideReal) -> tuple[NodeSpec, ...]:
     """The processes that need no robot."""
     run = str(config.output)
     return tuple(
@@ -282,7 +282,7 @@ def processes(config: GuideReal, cell: CellConfig) -> tuple[NodeSpec, ...]:
 
     words = ("--run", run, "--port", str(cell.policy.port))
     server = NodeSpec("server", "rl_online.real.server", arguments=words, tier=0, holds_policy=True)
-    return (server, *beside(config), *map(guided, graph(cell, occasion)))
+    return (server, *own_processes(config), *map(guided, graph(cell, occasion)))
 
 
 def keep_policy(config: GuideReal) -> None:

@@ -67,10 +67,10 @@ def opened(
         from vla.adapters import lora as adapters  # it imports all of PEFT
 
         policy.adapters = adapters.add(policy.policy, lora, inside, seed)
-    return Source(policy, beside(inside), OTHERS_PX, False, key)
+    return Source(policy, writer_beside(inside), OTHERS_PX, False, key)
 
 
-def beside(source: Path) -> Callable[[Any, Path], None]:
+def writer_beside(source: Path) -> Callable[[Any, Path], None]:
     """Saves a LeRobot policy, or its adapters alone, with all else that its folder had: processors, interface."""
     kept_apart = (policy_file.WEIGHTS, adapter_folder.WEIGHTS)
 

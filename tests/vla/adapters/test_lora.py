@@ -84,7 +84,7 @@ def finished(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
     out = tmp_path_factory.mktemp("run")
     run = start(base, out)
     run.finish()
-    source.beside(base)(run.policy, out / "last")
+    source.writer_beside(base)(run.policy, out / "last")
     return Finished(
         run, {name: weight.detach().clone() for name, weight in trained(run.module).items()}, out / "last"
     )

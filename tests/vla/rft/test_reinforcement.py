@@ -233,7 +233,7 @@ def test_another_policy_is_saved_with_all_that_its_folder_had(tmp_path) -> None:
     for name in ("interface.json", "policy_preprocessor.json", "stats.safetensors", "model.safetensors"):
         (source / name).write_bytes(b"old")
     wrapped = LerobotPolicy(Checkpoint(), lambda x: x, lambda x: x, small_policy.interface())
-    rft_source.beside(source)(wrapped, tmp_path / "out")
+    rft_source.writer_beside(source)(wrapped, tmp_path / "out")
     found = {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()}
     assert found.pop("model.safetensors") == b"new"
     assert set(found.values()) == {b"old"}
