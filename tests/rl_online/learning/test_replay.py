@@ -1,9 +1,11 @@
 """The replay keeps what it acknowledged through any kill, once each, and mixes half and half."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -174,3 +176,12 @@ def test_acknowledged_transitions_survive_kill_9(tmp_path: Path):
     assert len(corrections) == len(set(corrections))
     online.close()
     demos.close()
+
+
+def test_a_replay_of_an_earlier_version_is_refused_by_name(tmp_path: Path):
+    with closing(Replay(tmp_path / "r", SHAPE)) as made:
+        made.add(some(3))
+    [column] = (tmp_path / "r").rglob("imitate")
+    shutil.rmtree(column)
+    with pytest.raises(BadInput, match="no column 'imitate'"):
+        Replay(tmp_path / "r", SHAPE)
