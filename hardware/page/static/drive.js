@@ -27,7 +27,7 @@ export class Drive {
     this.joints = [];
     this.hasGripper = false;
     addEventListener("keydown", (event) => this.keyDown(event));
-    addEventListener("keyup", (event) => this.keys.delete(event.code));
+    addEventListener("keyup", (event) => this.keys.delete(event.code) && this.changed?.());
     for (const gone of ["blur", "pagehide"]) addEventListener(gone, () => this.letGo());
     document.addEventListener("visibilitychange", () => this.letGo());
   }

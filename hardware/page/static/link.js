@@ -41,6 +41,7 @@ export class StateLink extends EventTarget {
     this.lastBeat = 0;
     this.lastTick = performance.now();
     this.lastHeld = 0;
+    this.owesRest = false;
     this.wait = 250;
     this.open();
     setInterval(() => this.tick(), HELD_MS);
@@ -84,19 +85,30 @@ export class StateLink extends EventTarget {
     const now = performance.now();
     if (now - this.lastTick > STALLED_MS) this.letGo();
     this.lastTick = now;
-    const held = this.held();
-    const isHeld = held.undo || held.follow || held.gripper !== 0 || Object.keys(held.axes).length > 0;
-    if (isHeld) this.lastHeld = now;
-    const often = isHeld || now - this.lastHeld < AFTER_MS;
-    if (often || now - this.lastBeat >= IDLE_MS - 5) this.beat(held);
+    if (isAnything(this.held())) this.lastHeld = now;
+    const often = now - this.lastHeld < AFTER_MS;
+    if (often || now - this.lastBeat >= IDLE_MS - 5) this.beat();
   }
 
-  beat(held = this.held()) {
-    const now = performance.now();
+  /** What is held now. A release that could not leave at once goes first: a key pressed anew was let go. */
+  beat() {
+    const held = this.held();
+    this.owesRest ||= !isAnything(held);
     if (!this.isOpen || this.socket.bufferedAmount > 0) return; // what waits here would come late
+    if (this.owesRest) this.sendBeat({ ...held, axes: {}, gripper: 0, undo: false, follow: false });
+    if (isAnything(held)) this.sendBeat(held);
+    this.owesRest = false;
+  }
+
+  sendBeat(held) {
+    const now = performance.now();
     this.lastBeat = now;
     this.sequence += 1;
     const since = now - this.echoAt;
     this.send({ do: "beat", seq: this.sequence, time_ms: now, echo: this.echo, since_ms: since, ...held });
   }
+}
+
+function isAnything({ axes, gripper, undo, follow }) {
+  return undo || follow || gripper !== 0 || Object.keys(axes).length > 0;
 }
