@@ -114,10 +114,12 @@ def made_up(agent: Agent, count: int) -> Transitions:
 
     return Transitions(
         id=new_ids(count),
-        context=normal(shape.slots, shape.width),
-        next_context=normal(shape.slots, shape.width),
-        state=normal(shape.state_dims),
-        next_state=normal(shape.state_dims),
+        percept=normal(shape.percept).astype(np.float16),
+        next_percept=normal(shape.percept).astype(np.float16),
+        known=normal(shape.known),
+        next_known=normal(shape.known),
+        seen=normal(shape.seen),
+        next_seen=normal(shape.seen),
         actions=normal(HORIZON, shape.action_dims).clip(-1, 1),
         rewards=np.full((count, HORIZON), -0.05, np.float32),
         terminated=np.zeros((count, HORIZON), bool),

@@ -182,55 +182,76 @@ PEERS = {"lerobot": 0.0, "lerobot_helped": 0.5}
 """Share of the episodes in which the scripted demonstrator may take over."""
 
 
-def robot_stage(bench: Bench, name: str, arm: Arm, seed: int) -> list[Round]:
-    """Round 0 before the robot moves, then rounds of learning on it until the last."""
-    scale = bench.scale
+@dataclass(frozen=True)
+class Beginning:
+    """What an arm has before the robot moves."""
+
+    policy: Path
+    """That the learner is told of."""
+    data: list[Path]
+    first: Path
+    """The policy as it is by then: what RL in the twin made of it, if there was any."""
+    name: str
+    """Of that state; arms that share it are tried once."""
+    resets: Path | None = None
+    inherit: tuple[str, ...] = ()
+
+
+def beginning(bench: Bench, arm: Arm, seed: int) -> Beginning:
+    """With a twin: RL there, its failure map and its buffer. Without: supervised training on the demonstrations."""
     cell = WIDEST if arm.twin else "0_0"
     policy, data = bench.policy(cell, seed), bench.data(cell)
-    resets, inherit, first = None, (), policy
-    before = ("taught_process" if arm.process else "taught") if arm.twin else "untaught"
-    if arm.twin:
-        taught = bench.twin_rl(cell, seed, arm.process)
-        wanted, had = arm.inherited or scale.inherited, tally(taught)
-        successes, failures = min(wanted[0], had.successes), min(wanted[1], had.episodes - had.successes)
-        words = {"inherit": taught, "inherit-successes": successes, "inherit-failures": failures}
-        inherit, first = (
-            [word for key, value in words.items() for word in (f"--{key}", str(value))],
-            taught / "policy",
-        )
-        if arm.guided:
-            bench.failure_map(first, f"{before}_{seed}", in_twin=True)
-            resets = bench.out / f"map_{before}_{seed}_twin" / PLAN
-    run = bench.out / f"run_{name}_{seed}"
+    if not arm.twin:
+        return Beginning(policy, data, policy, f"untaught_{seed}")
+    name = f"taught_process_{seed}" if arm.process else f"taught_{seed}"
+    taught = bench.twin_rl(cell, seed, arm.process)
+    first = taught / "policy"
+    resets = None
+    if arm.guided:
+        bench.failure_map(first, name, in_twin=True)
+        resets = bench.out / f"map_{name}_twin" / PLAN
+    wanted, had = arm.inherited or bench.scale.inherited, tally(taught)
+    words = {
+        "--inherit": taught,
+        "--inherit-successes": min(wanted[0], had.successes),
+        "--inherit-failures": min(wanted[1], had.episodes - had.successes),
+    }
+    inherit = tuple(word for key, value in words.items() for word in (key, str(value)))
+    return Beginning(policy, data, first, name, resets, inherit)
 
-    def tried(number: int, policy: Path) -> dict[str, Counts]:
-        key = f"{name}_{seed}_{number}" if number else f"{before}_{seed}"
+
+def robot_stage(bench: Bench, name: str, arm: Arm, seed: int) -> list[Round]:
+    """Round 0 before the robot moves, then rounds of learning on it until the last."""
+    scale, run = bench.scale, bench.out / f"run_{name}_{seed}"
+    start = beginning(bench, arm, seed)
+
+    def tried(policy: Path, key: str) -> dict[str, Counts]:
         return {part: bench.success(policy, part, scale.round_trials, key) for part in PARTS}
 
-    untried = dict.fromkeys(("robot_steps", "episodes", "successes", "chunks", "critic_updates"), 0)
-    done = [Round.model_validate(untried | tried(0, first))]
-    for number in range(1, scale.rounds + 1):
-
-        def one(number: int = number) -> Round:
-            learned = bench.learn(
-                Trying(
-                    run=run, policy=policy, data=data, preset=arm.preset, chunks=number * scale.round_chunks,
-                    seed=seed, number=number, resets=resets, inherit=inherit, process=arm.process, helped=scale.helped,
-                )
-            )  # fmt: skip
-            so_far, after = tally(run), tried(number, run / "policy")
-            return Round(
-                robot_steps=so_far.robot_steps,
-                episodes=so_far.episodes,
-                successes=so_far.successes,
-                chunks=so_far.chunks,
-                critic_updates=learned.critic_updates,
-                corrected=so_far.corrected,
-                id=after["id"],
-                ood=after["ood"],
+    def one_round(number: int) -> Round:
+        learned = bench.learn(
+            Trying(
+                run=run, policy=start.policy, data=start.data, preset=arm.preset, chunks=number * scale.round_chunks,
+                seed=seed, number=number, resets=start.resets, inherit=start.inherit, process=arm.process,
+                helped=scale.helped,
             )
+        )  # fmt: skip
+        so_far, after = tally(run), tried(run / "policy", f"{name}_{seed}_{number}")
+        return Round(
+            robot_steps=so_far.robot_steps,
+            episodes=so_far.episodes,
+            successes=so_far.successes,
+            chunks=so_far.chunks,
+            critic_updates=learned.critic_updates,
+            corrected=so_far.corrected,
+            id=after["id"],
+            ood=after["ood"],
+        )
 
-        done.append(bench.once(f"round_{name}_{seed}_{number}", Round, one))
+    untried = dict.fromkeys(("robot_steps", "episodes", "successes", "chunks", "critic_updates"), 0)
+    done = [Round.model_validate(untried | tried(start.first, start.name))]
+    for number in range(1, scale.rounds + 1):
+        done.append(bench.once(f"round_{name}_{seed}_{number}", Round, lambda number=number: one_round(number)))
     return done
 
 

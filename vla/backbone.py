@@ -96,17 +96,40 @@ class Backbone(nn.Module):
         """`position`: where the arm is measured to be, in the actions' own normalised units; the last slot holds it as
         it is, and heads count their chunks from it.
         """
-        rows = len(state)
+        return self.think(self.perceive(features), instruction, state, position)
+
+    @property
+    def percept_dims(self) -> int:
+        """P of a percept; 0 without cameras."""
+        _, coarse = encoders.patch_counts(self.image_px)
+        return self.cameras * (self.keypoints.count * NUMBERS + coarse * COARSE_CHANNELS)
+
+    def perceive(self, features: Float[Tensor, "B C F"]) -> Float[Tensor, "B P"]:
+        """All that `think` takes of the pictures: where the keypoints are, then the coarse patches. It depends on
+        `keypoints` alone, so learners that leave those as they are may keep it: it is a third as large as the features.
+        """
         fine, coarse = encoders.split(features, self.image_px)
+        where = self.keypoints(fine, coarse).flatten(1) if self.cameras else coarse.flatten(1)
+        return torch.cat([where, coarse.flatten(1)], dim=1)
+
+    def think(
+        self,
+        percept: Float[Tensor, "B P"],
+        instruction: Float[Tensor, "B 384"],
+        state: Float[Tensor, "B S"],
+        position: Float[Tensor, "B D"],
+    ) -> Seen:
+        """The rest of `forward`, from a percept."""
+        rows, numbers = len(state), self.cameras * self.keypoints.count * NUMBERS
+        where, patches = percept[:, :numbers], percept[:, numbers:]
         given = state if self.state_dims else state.new_zeros(rows, 1)
         told = self.instruction(instruction)
-        where = self.keypoints(fine, coarse).flatten(1) if self.cameras else state.new_zeros(rows, 0)
         scene = self.scene(torch.cat([where, given, told], dim=1))
         aim = given + self.aim(scene)
         bound_for = torch.cat([aim, aim - given], dim=1)
         known = [self.scene_slot(scene), self.aim_slot(bound_for), self.state(given), told]
         context = torch.cat([self.readers.expand(rows, -1, -1), torch.stack(known, dim=1)], dim=1)
-        memory = self.memory_norm(self._patches(coarse))
+        memory = self.memory_norm(self._patches(patches) if self.cameras else torch.zeros_like(context[:, :1]))
         for layer in self.layers:
             assert isinstance(layer, Layer)
             context = layer(context, layer.memory_attention.keys_values(memory))
@@ -115,9 +138,8 @@ class Backbone(nn.Module):
             aim[:, : self.state_dims],
         )
 
-    def _patches(self, coarse: Float[Tensor, "B C P 112"]) -> Float[Tensor, "B CP W"]:
-        if self.cameras == 0:
-            return coarse.new_zeros(len(coarse), 1, self.readers.shape[1])
+    def _patches(self, flat: Float[Tensor, "B coarse"]) -> Float[Tensor, "B CP W"]:
+        coarse = flat.reshape(len(flat), self.cameras, -1, COARSE_CHANNELS)
         return (self.patches(coarse) + self.places).flatten(1, 2)
 
 

@@ -1,9 +1,10 @@
-"""`tandem rl act`: a world and the newest published head in; episodes out, each handed to the learner. A process of
+"""`tandem rl act`: a world and the newest published weights in; episodes out, each handed to the learner. A process of
 its own: it goes on acting while the learner is away, and hands over what is not acknowledged when it is back.
 """
 
 from __future__ import annotations
 
+import copy
 import logging
 import signal
 import time
@@ -26,7 +27,7 @@ from hardware.config import Config
 from hardware.episode import Source
 from rl_online.demos import draw
 from rl_online.learning import embedding
-from rl_online.learning.agent import take_head
+from rl_online.learning.agent import take_weights
 from rl_online.learning.env import ChunkEnv
 from rl_online.learning.link import FOR_ACTORS, LearnerLink, LearnerLost, RunSettings, patiently
 from rl_online.learning.presets import preset
@@ -104,6 +105,7 @@ class Actor:
 
     def __init__(self, config: ActOnline, policy: TandemVLA, env: ChunkEnv, source: Source) -> None:
         self.config, self.policy, self.env = config, policy, env
+        self.reference = copy.deepcopy(policy)
         self.source: Source = source
         self.link = LearnerLink(config.run)
         self.explorer = Explorer(policy, config.seed)
@@ -144,7 +146,7 @@ class Actor:
 
     def take(self, rollout: Rollout) -> None:
         """A finished episode joins those that wait for the learner."""
-        rows = embedding.of_rollout(rollout, self.policy, self.source, self.env.gamma, int(new_ids(1)[0]))
+        rows = embedding.of_rollout(rollout, self.reference, self.source, self.env.gamma, int(new_ids(1)[0]))
         self.waiting.append(rows)
         self.episodes += 1
         self.successes += rollout.success
@@ -166,14 +168,14 @@ class Actor:
             self.waiting.popleft()
 
     def take_weights(self) -> None:
-        """The newest head, if there is one and the learner answers; otherwise it acts with what it has."""
+        """The newest, if there are any and the learner answers; otherwise it acts with what it has."""
         try:
             newer = self.link.weights(self.have)
         except LearnerLost:
             return
         if newer is not None:
             self.have = newer[0]
-            take_head(self.policy, newer[1])
+            take_weights(self.policy, newer[1])
 
     def last_words(self) -> None:
         """A few seconds more for what is not acknowledged."""

@@ -1,13 +1,13 @@
-"""The chunk actor–critic: batches of cached contexts in, better heads out.
+"""The chunk actor–critic: batches of a replay in, a better policy out.
 
-Actor: the policy's consistency head, L_π = β L_IL + η L_Q with L_Q = −E Q(s, π(s)) / E |Q|. Critics: TD on the chunk
-target, with the Cal-QL term while offline. The backbone is frozen, so contexts stay valid and an update costs
-milliseconds.
+Actor: the policy's consistency head and all of the backbone behind its keypoints, L_π = β L_IL + η L_Q with
+L_Q = −E Q(s, π(s)) / E |Q|. Critics: TD on the chunk target, with the Cal-QL term while offline.
 """
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -43,8 +43,10 @@ class Diverged(TandemError):
 class Rows:
     """A batch as tensors."""
 
-    context: Float[Tensor, "B N W"]
-    next_context: Float[Tensor, "B N W"]
+    percept: Float[Tensor, "B P"]
+    next_percept: Float[Tensor, "B P"]
+    known: Float[Tensor, "B K"]
+    next_known: Float[Tensor, "B K"]
     seen: Float[Tensor, "B E"]
     next_seen: Float[Tensor, "B E"]
     actions: Float[Tensor, "B H D"]
@@ -68,21 +70,24 @@ class Progress(Config):
 
 
 class Agent:
-    """Owns the policy's head, the critics and their optimisers. One thread."""
+    """Owns the policy, the critics and their optimisers. One thread."""
 
     def __init__(self, policy: TandemVLA, algorithm: Algorithm, seed: int = 0) -> None:
         self.policy, self.algorithm, self.seed = policy.eval(), algorithm, seed
         self.shape = embedding.replay_shape(policy)
         policy.requires_grad_(False)
-        self.head = policy.consistency_head.requires_grad_(True)
-        self.averaged = copy.deepcopy(self.head).requires_grad_(False)
-        dims = embedding.seen_dims(self.shape)
+        self.reference = copy.deepcopy(policy)
+        """As it was given, for what goes into the replay."""
+        self.actor = embedding.learned(policy)
+        for parameter in self.actor.values():
+            parameter.requires_grad_(True)
+        self.averaged = copies(self.actor)
         done_steps = policy.interface.replan_steps
-        self.critic = ChunkCritic(dims, done_steps, self.shape.action_dims, algorithm.critic, seed)
+        self.critic = ChunkCritic(self.shape.seen, done_steps, self.shape.action_dims, algorithm.critic, seed)
         self.critic.to(policy.device)
         self.slow = copy.deepcopy(self.critic).requires_grad_(False)
         decay = algorithm.weight_decay
-        self.actor_optimiser = torch.optim.AdamW(self.head.parameters(), algorithm.actor_rate, weight_decay=decay)
+        self.actor_optimiser = torch.optim.AdamW(self.actor.values(), algorithm.actor_rate, weight_decay=decay)
         self.critic_optimiser = torch.optim.AdamW(
             self.critic.parameters(), algorithm.critic_rate, weight_decay=decay
         )
@@ -110,12 +115,13 @@ class Agent:
 
     def rows(self, batch: Transitions) -> Rows:
         chunks = of_chunks(batch.rewards.astype(np.float64), batch.terminated, batch.executed, self.algorithm.gamma)
-        context, next_context = self._tensor(batch.context), self._tensor(batch.next_context)
         return Rows(
-            context=context,
-            next_context=next_context,
-            seen=embedding.seen(context, self._tensor(batch.state)),
-            next_seen=embedding.seen(next_context, self._tensor(batch.next_state)),
+            percept=self._tensor(batch.percept),
+            next_percept=self._tensor(batch.next_percept),
+            known=self._tensor(batch.known),
+            next_known=self._tensor(batch.next_known),
+            seen=self._tensor(batch.seen),
+            next_seen=self._tensor(batch.next_seen),
             actions=self._tensor(batch.actions),
             reward=self._tensor(chunks.reward),
             bootstrap=self._tensor(chunks.bootstrap),
@@ -128,11 +134,17 @@ class Agent:
     def device(self) -> torch.device:
         return self.policy.device
 
+    def context(self, rows: Rows) -> Float[Tensor, "B N W"]:
+        return embedding.context_of(self.policy, rows.percept, rows.known)
+
+    def next_context(self, rows: Rows) -> Float[Tensor, "B N W"]:
+        return embedding.context_of(self.policy, rows.next_percept, rows.next_known)
+
     # ── the two losses ──────────────────────────────────────────────────────────────────────────────────────
 
     def critic_losses(self, rows: Rows, stage: Stage, noise: torch.Generator) -> dict[str, Float[Tensor, ""]]:
         with torch.no_grad():
-            following = self._draw(rows.next_context, noise)
+            following = self._draw(self.next_context(rows), noise)
             targets = target(rows.reward, rows.bootstrap, self.slow(rows.next_seen, following))
         values = self.critic(rows.seen, rows.actions)
         losses = {"td": td_loss(values, targets)}
@@ -147,10 +159,13 @@ class Agent:
         L_IL is drawn as in supervised training: half of it at the noise from which the policy acts, for there L_Q
         pulls. L_Q is in units of the values' own size (TD3+BC, arXiv 2106.06860), so that η does not hang on rewards.
         """
-        scales, drawn = (each.to(self.device) for each in self.head.draw(len(rows.actions), noise))
-        each = self.head.loss(rows.context, rows.actions, rows.padded, scales, drawn)
+        scales, drawn = (
+            each.to(self.device) for each in self.policy.consistency_head.draw(len(rows.actions), noise)
+        )
+        context = self.context(rows)
+        each = self.policy.consistency_head.loss(context, rows.actions, rows.padded, scales, drawn)
         imitation = (each * rows.worth).sum() / rows.worth.sum().clamp(min=1)
-        values = self.critic(rows.seen, self._draw(rows.context, noise))
+        values = self.critic(rows.seen, self._draw(context, noise))
         return {"imitation": imitation, "value": -values.mean() / values.detach().abs().mean().clamp(min=1e-3)}
 
     def _update_critic(self, rows: Rows, stage: Stage, noise: torch.Generator) -> dict[str, float]:
@@ -167,9 +182,9 @@ class Agent:
         losses = self.actor_losses(rows, noise)
         self.critic.requires_grad_(True)
         total = weights.imitation * losses["imitation"] + weights.value * losses["value"]
-        self._step(self.actor_optimiser, total, list(self.head.parameters()))
+        self._step(self.actor_optimiser, total, list(self.actor.values()))
         decay, done = self.algorithm.acting_average, self.progress.actor_updates
-        average(self.averaged.parameters(), self.head.parameters(), decay, done)
+        average(self.averaged.values(), self.actor.values(), decay, done)
         return {name: float(loss.detach()) for name, loss in losses.items()}
 
     def _step(self, optimiser: torch.optim.Optimizer, loss: Tensor, parameters: list[torch.nn.Parameter]) -> None:
@@ -181,7 +196,7 @@ class Agent:
     def _draw(self, context: Float[Tensor, "B N W"], noise: torch.Generator) -> Float[Tensor, "B H D"]:
         """π's chunks, each from its own noise; drawn on the CPU, so that a seed means the same on any device."""
         shape = (len(context), self.shape.horizon_steps, self.shape.action_dims)
-        return self.head.act(context, torch.randn(shape, generator=noise).to(self.device))
+        return self.policy.consistency_head.act(context, torch.randn(shape, generator=noise).to(self.device))
 
     @torch.no_grad()
     def _elsewhere(self, rows: Rows, noise: torch.Generator) -> Float[Tensor, "B n H D"]:
@@ -191,7 +206,7 @@ class Agent:
         uniform = (2 * torch.rand((size, count, *inner), generator=noise) - 1).to(self.device)
         drawn = [
             self._draw(context.repeat_interleave(count, dim=0), noise).unflatten(0, (size, count))
-            for context in (rows.context, rows.next_context)
+            for context in (self.context(rows), self.next_context(rows))
         ]
         return torch.cat([uniform, *drawn], dim=1)
 
@@ -201,32 +216,29 @@ class Agent:
     # ── what leaves it ──────────────────────────────────────────────────────────────────────────────────────
 
     def published(self) -> bytes:
-        """The acting head, which is averaged, as safetensors."""
-        weights = self.averaged.state_dict()
-        return save({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()})
+        """The acting weights, which are averaged, as safetensors."""
+        return save({name: tensor.detach().cpu().contiguous() for name, tensor in self.averaged.items()})
 
     def save(self, file: Path) -> None:
         """Everything, so that the same updates follow after a stop."""
-        tensors = prefixed(dict(self.head.state_dict()), "head.") | prefixed(
-            dict(self.critic.state_dict()), "critic."
-        )
+        tensors = prefixed(self.actor, "actor.") | prefixed(self.averaged, "averaged.")
+        tensors |= prefixed(dict(self.critic.state_dict()), "critic.")
         tensors |= prefixed(dict(self.slow.state_dict()), "slow.")
-        tensors |= prefixed(dict(self.averaged.state_dict()), "averaged.")
         tensors |= prefixed(moments(self.actor_optimiser), "actor_moments.")
         tensors |= prefixed(moments(self.critic_optimiser), "critic_moments.")
         on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         artefact.write_bytes(file, save(on_cpu, {"progress": self.progress.model_dump_json()}))
 
     def inherit(self, file: Path) -> None:
-        """Acting head and critics of another run's checkpoint; counts and optimisers begin anew. Raises as `restore`.
+        """Another run's acting weights and critics; counts and optimisers begin anew. Raises as `restore`.
 
-        Learning goes on from the averaged head: a young average follows soon, and should not leave what had acted.
+        Learning goes on from the averaged weights: a young average follows soon, and should not leave what had acted.
         """
         self._take(self._read(file)[1])
-        self.head.load_state_dict(self.averaged.state_dict())
+        take(self.actor, self.averaged)
 
     def restore(self, file: Path) -> None:
-        """Raises `BadInput` for a checkpoint of another policy, or of a version that averaged nothing."""
+        """Raises `BadInput` for a checkpoint of another policy, or of another version."""
         progress, tensors = self._read(file)
         self.progress = progress
         self._take(tensors)
@@ -239,22 +251,37 @@ class Agent:
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - not a dict
         if progress.embedding != self.shape.embedding:
             raise BadInput(f"{file} belongs to another policy", "name a new --output")
-        if not part(tensors, "averaged."):
-            raise BadInput(f"{file} is of an earlier version: it has no averaged head", "begin the run anew")
         return progress, tensors
 
     def _take(self, tensors: dict[str, Tensor]) -> None:
-        owners = {"head.": self.head, "averaged.": self.averaged, "critic.": self.critic, "slow.": self.slow}
-        for prefix, owner in owners.items():
-            try:
-                owner.load_state_dict(part(tensors, prefix))
-            except RuntimeError as error:
-                raise BadInput(f"the checkpoint is of another version: {error}", "begin the run anew") from error
+        try:
+            take(self.actor, part(tensors, "actor."))
+            take(self.averaged, part(tensors, "averaged."))
+            self.critic.load_state_dict(part(tensors, "critic."))
+            self.slow.load_state_dict(part(tensors, "slow."))
+        except (RuntimeError, BadInput) as error:
+            raise BadInput(f"the checkpoint is of another version: {error}", "begin the run anew") from error
 
 
-def take_head(policy: TandemVLA, data: bytes) -> None:
+def copies(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in weights.items()}
+
+
+@torch.no_grad()
+def take(into: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
+    """In place. Raises `BadInput` where names or shapes differ, before anything is changed."""
+    shapes, offered = ({name: tensor.shape for name, tensor in each.items()} for each in (into, given))
+    wrong = [name for name in sorted({*shapes, *offered}) if shapes.get(name) != offered.get(name)]
+    if wrong:
+        given_one, wanted = (tuple(each.get(wrong[0], ())) for each in (offered, shapes))
+        raise BadInput(f"'{wrong[0]}' is of shape {given_one}, not {wanted}")
+    for name, tensor in into.items():
+        tensor.copy_(given[name])
+
+
+def take_weights(policy: TandemVLA, data: bytes) -> None:
     """Published weights into an actor's policy. Raises `BadInput` when they do not fit."""
     try:
-        policy.consistency_head.load_state_dict(load(data))
-    except (RuntimeError, ValueError, SafetensorError) as error:
+        take(embedding.learned(policy), load(data))
+    except (BadInput, ValueError, SafetensorError) as error:
         raise BadInput(f"the published weights do not fit this policy: {error}") from error

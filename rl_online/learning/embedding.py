@@ -1,15 +1,21 @@
-"""What the frozen backbone makes of observations, once: cached contexts for heads and critics. And its identity."""
+"""What is frozen of a policy makes of observations once what a replay keeps; and which part of it goes on learning.
+
+Pictures are not looked at twice: encoders and keypoints stay as supervised training left them. All that follows them
+learns, so that a policy can change its mind about where it is bound for: a head alone learned half as much from the
+same demonstrations. The critic looks at contexts of the policy that the run began with, which do not move.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float16, Int
 from numpy import ndarray
-from torch import Tensor
+from torch import Tensor, nn
 
 from hardware.dataset.frame_grid import SOURCES
 from hardware.episode import Source
@@ -19,22 +25,40 @@ from rl_online.learning.replay import ReplayShape, Transitions, new_ids
 from rl_online.learning.returns import to_the_end, worth_imitating
 from rl_online.learning.rollout import Rollout
 from vla.demonstrations import Demonstration
+from vla.encoders import INSTRUCTION_DIMS
 from vla.policy import ObservationBatch
 from vla.policy_file import weights
 from vla.tandem_vla import POOLED_SLOTS, TandemVLA, pooled
 from vla.windows import missed
 
-HEADS = ("consistency_head.", "token_head.")
-"""What may go on learning without a change of the contexts."""
+LEARNED = ("consistency_head.", "backbone.")
+FIXED = ("backbone.keypoints.",)
+"""Parameters of a policy by the beginnings of their names: what RL goes on training, but for what percepts hang on."""
 BATCH = 64
 
 
+@dataclass(frozen=True, eq=False)
+class Looks:
+    """Observations as a replay keeps them."""
+
+    percept: Float16[ndarray, "B P"]
+    """What the frozen part of the backbone made of the pictures (`Backbone.perceive`); one zero without cameras."""
+    known: Float[ndarray, "B K"]
+    """Measured position, state and, where the policy follows any, instruction: normalised, side by side."""
+    seen: Float[ndarray, "B E"]
+    """What the critic looks at: the pooled context of the policy that the run began with, beside the state."""
+
+    def __getitem__(self, rows: Int[ndarray, " N"] | slice) -> Looks:
+        return Looks(self.percept[rows], self.known[rows], self.seen[rows])
+
+
 def replay_shape(policy: TandemVLA) -> ReplayShape:
-    architecture, interface = policy.config.architecture, policy.interface
+    interface = policy.interface
+    state = len(interface.state_names)
     return ReplayShape(
-        slots=architecture.slots,
-        width=architecture.width,
-        state_dims=len(interface.state_names),
+        percept=max(policy.backbone.percept_dims, 1),
+        known=interface.action_dims + state + (INSTRUCTION_DIMS if interface.language else 0),
+        seen=POOLED_SLOTS * policy.config.architecture.width + state,
         horizon_steps=interface.horizon_steps,
         action_dims=interface.action_dims,
         embedding=digest(policy),
@@ -42,26 +66,47 @@ def replay_shape(policy: TandemVLA) -> ReplayShape:
 
 
 def digest(policy: TandemVLA) -> str:
-    """Of the backbone's weights and the normalisation."""
+    """Of all that goes into `Looks`: the backbone that the run began with, its encoders, and the normalisation."""
     total = hashlib.sha256(policy.config.model_dump_json(include={"normalisation", "interface"}).encode())
     for name, tensor in sorted(weights(policy).items()):
-        if not name.startswith(HEADS):
+        if not name.startswith(("consistency_head.", "token_head.")):
             total.update(name.encode())
             total.update(tensor.cpu().numpy().tobytes())
     return total.hexdigest()[:16]
 
 
+def learned(policy: TandemVLA) -> dict[str, nn.Parameter]:
+    """By name: the consistency head and the backbone, but for its keypoints. Encoders stay frozen."""
+    return {
+        name: parameter
+        for name, parameter in policy.named_parameters()
+        if name.startswith(LEARNED) and not name.startswith(FIXED)
+    }
+
+
 @torch.no_grad()
-def cache(
-    policy: TandemVLA, observations: Sequence[ObservationBatch]
-) -> tuple[Float[ndarray, "B N W"], Float[ndarray, "B S"]]:
-    """(context, normalised state) of observations, in batches."""
-    contexts, states = [], []
+def look(reference: TandemVLA, observations: Sequence[ObservationBatch]) -> Looks:
+    """In batches. `reference` is the policy that the run began with, whatever acts by now."""
+    parts = []
     for begin in range(0, len(observations), BATCH):
-        inputs = policy.inputs(stacked(observations[begin : begin + BATCH]))
-        contexts.append(policy.context(inputs).float().cpu().numpy())
-        states.append(inputs.state.float().cpu().numpy())
-    return np.concatenate(contexts), np.concatenate(states)
+        inputs = reference.inputs(stacked(observations[begin : begin + BATCH]))
+        percept = reference.backbone.perceive(inputs.features)
+        told = (inputs.instruction,) if reference.interface.language else ()
+        known = torch.cat([inputs.position, inputs.state, *told], dim=1)
+        seen = torch.cat([pooled(context_of(reference, percept, known)), inputs.state], dim=1)
+        kept = percept if percept.shape[1] else percept.new_zeros(len(percept), 1)
+        parts.append((kept.half().cpu().numpy(), known.float().cpu().numpy(), seen.float().cpu().numpy()))
+    return Looks(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def context_of(
+    policy: TandemVLA, percept: Float[Tensor, "B P"], known: Float[Tensor, "B K"]
+) -> Float[Tensor, "B N W"]:
+    """What the policy's backbone makes of `Looks` by now, with gradients."""
+    dims, state = policy.interface.action_dims, len(policy.interface.state_names)
+    position, now, told = known.split([dims, state, known.shape[1] - dims - state], dim=1)
+    instruction = told if policy.interface.language else known.new_zeros(len(known), INSTRUCTION_DIMS)
+    return policy.backbone.think(percept, instruction, now, position).context
 
 
 def stacked(observations: Sequence[ObservationBatch]) -> ObservationBatch:
@@ -73,29 +118,27 @@ def stacked(observations: Sequence[ObservationBatch]) -> ObservationBatch:
     )
 
 
-def seen(context: Float[Tensor, "B N W"], state: Float[Tensor, "B S"]) -> Float[Tensor, "B E"]:
-    """What the critic looks at: the pooled context beside the state itself."""
-    return torch.cat([pooled(context), state], dim=1)
+def pairs(now: Looks, then: Looks) -> dict[str, ndarray]:
+    """As a replay's columns."""
+    return {
+        "percept": now.percept, "next_percept": then.percept, "known": now.known, "next_known": then.known,
+        "seen": now.seen, "next_seen": then.seen,
+    }  # fmt: skip
 
 
-def seen_dims(shape: ReplayShape) -> int:
-    return POOLED_SLOTS * shape.width + shape.state_dims
-
-
-def of_rollout(rollout: Rollout, policy: TandemVLA, source: Source, gamma: float, episode: int) -> Transitions:
+def of_rollout(rollout: Rollout, reference: TandemVLA, source: Source, gamma: float, episode: int) -> Transitions:
     """An episode that was run (with `keep`) as rows for the replay; `source` is who chose what nobody corrected."""
     assert rollout.last is not None
-    contexts, states = cache(policy, [*(chunk.observed for chunk in rollout.chunks), rollout.last])
+    looks = look(reference, [*(chunk.observed for chunk in rollout.chunks), rollout.last])
     returns = to_the_end(rollout.rewards, gamma, rollout.timed_out)
     at = np.cumsum([0, *(chunk.executed for chunk in rollout.chunks)])[:-1]
     count = len(rollout.chunks)
     return Transitions(
         id=new_ids(count),
-        context=contexts[:-1],
-        next_context=contexts[1:],
-        state=states[:-1],
-        next_state=states[1:],
-        actions=policy.actions.normalise(np.stack([chunk.actions for chunk in rollout.chunks]).astype(np.float32)),
+        **pairs(looks[:-1], looks[1:]),
+        actions=reference.actions.normalise(
+            np.stack([chunk.actions for chunk in rollout.chunks]).astype(np.float32)
+        ),
         rewards=np.stack([chunk.rewards for chunk in rollout.chunks]).astype(np.float32),
         terminated=np.stack([chunk.terminated for chunk in rollout.chunks]),
         executed=np.array([chunk.executed for chunk in rollout.chunks]),
@@ -109,7 +152,7 @@ def of_rollout(rollout: Rollout, policy: TandemVLA, source: Source, gamma: float
 
 def of_demonstration(
     demonstration: Demonstration,
-    policy: TandemVLA,
+    reference: TandemVLA,
     algorithm: Algorithm,
     source: Source,
     key: str,
@@ -124,7 +167,7 @@ def of_demonstration(
 
     `key` names it for ever: the same demonstration gives the same ids, so filling a replay may be cut off and repeated.
     """
-    horizon, rewards = policy.interface.horizon_steps, algorithm.rewards
+    horizon, rewards = reference.interface.horizon_steps, algorithm.rewards
     total = len(demonstration)
     earned = np.full(total, rewards.step, np.float32)
     earned[-1] = rewards.success
@@ -135,18 +178,15 @@ def of_demonstration(
     executed = np.minimum(horizon, total - begins)
     after = np.minimum(begins + executed, total - 1)
     looked_at, places = np.unique(np.concatenate([begins, after]), return_inverse=True)
-    contexts, states = cache(policy, observations_of(demonstration, policy, looked_at))
+    looks = look(reference, observations_of(demonstration, reference, looked_at))
     first, then = places[: len(begins)], places[len(begins) :]
     steps = begins[:, None] + np.arange(horizon)
     held = np.minimum(steps, total - 1)
     inside = steps < total
     return Transitions(
         id=np.array([stable_id(f"{key}/{begin}") for begin in begins.tolist()]),
-        context=contexts[first],
-        next_context=contexts[then],
-        state=states[first],
-        next_state=states[then],
-        actions=policy.actions.normalise(demonstration.actions[held].astype(np.float32)),
+        **pairs(looks[first], looks[then]),
+        actions=reference.actions.normalise(demonstration.actions[held].astype(np.float32)),
         rewards=np.where(inside, earned[held], 0).astype(np.float32),
         terminated=steps == total - 1,
         executed=executed,
@@ -154,7 +194,7 @@ def of_demonstration(
         source=np.full(len(begins), SOURCES.index(source)),
         episode=np.full(len(begins), stable_id(key)),
         success=np.ones(len(begins), np.int64),
-        imitate=~missed(demonstration.state, demonstration.actions, policy.interface)[begins],
+        imitate=~missed(demonstration.state, demonstration.actions, reference.interface)[begins],
     )
 
 

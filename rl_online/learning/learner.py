@@ -26,7 +26,7 @@ from hardware.episode import Source
 from hardware.errors import BadInput
 from hardware.progress import progress
 from rl_online.learning import embedding
-from rl_online.learning.agent import Agent, Stage, take_head
+from rl_online.learning.agent import Agent, Stage, take_weights
 from rl_online.learning.link import FOR_ACTORS, LearnerServer, RunSettings
 from rl_online.learning.presets import Algorithm, PresetName, preset
 from rl_online.learning.process_reward import ProcessReward, ProgressJudge
@@ -49,7 +49,7 @@ IDLE_S = 0.02
 
 
 class LearnOnline(Config):
-    """Train a policy's head and a chunk critic from demonstrations and from what `tandem rl act` sends."""
+    """Train a policy and a chunk critic from demonstrations and from what `tandem rl act` sends."""
 
     policy: tyro.conf.Positional[Path]
     """Folder of the policy to start from, as `tandem vla sft` leaves it (RUN/policy)."""
@@ -60,8 +60,8 @@ class LearnOnline(Config):
     twin_demos: tuple[Path, ...] = ()
     """The same, made in the twin (`tandem rl expand`)."""
     inherit: Path | None = None
-    """A run of the same backbone, in the twin: its acting head and critics are gone on with, and some of its episodes
-    are among what was tried before this run's first."""
+    """A run from the same policy, in the twin: its acting weights and critics are gone on with, and some of its
+    episodes are among what was tried before this run's first."""
     inherit_successes: NonNegativeInt = 20
     """The newest of them. 20 successes and no failure is the best of TwinRL's ablation."""
     inherit_failures: NonNegativeInt = 0
@@ -75,7 +75,7 @@ class LearnOnline(Config):
     demo_stride: PositiveInt = 2
     """Steps between the chunks cut from a demonstration."""
     publish_every: PositiveInt = 20
-    """Critic updates between two versions of the acting head."""
+    """Critic updates between two versions of the acting weights."""
     checkpoint_every_s: PositiveFloat = 20.0
     port: int = Field(default=0, ge=0, lt=65536)
     """0 picks a free one."""
@@ -121,7 +121,7 @@ def learn(config: LearnOnline) -> int:
         learner.go_offline()
         finished = config.transitions == 0 or learner.go_online()
         learner.keep()
-        take_head(policy, learner.agent.published())
+        take_weights(policy, learner.agent.published())
         save_policy(policy, config.output / POLICY)
     finally:
         learner.close()
@@ -194,7 +194,7 @@ class Learner:
         )
 
     def _inherit(self, run: Path) -> None:
-        """Raises `BadInput` where the other run has another backbone, or not enough episodes."""
+        """Raises `BadInput` where the other run began with another policy, or not enough episodes."""
         assert self.mixture.seeds is not None
         self.agent.inherit(run / CHECKPOINT)
         tried = read_all(run / ONLINE)
@@ -245,7 +245,7 @@ class Learner:
                 progress_of_it = None if judge is None else judge.progress(columns, states)
                 self.mixture.demos.add(
                     embedding.of_demonstration(
-                        shown, agent.policy, algorithm, one.source, key, stride, progress_of_it
+                        shown, agent.reference, algorithm, one.source, key, stride, progress_of_it
                     )
                 )
         log.info("%d demonstrated chunks", len(self.mixture.demos))

@@ -51,7 +51,7 @@ class RunSettings(Config):
     """The part of a learner's settings that its actors need."""
 
     policy: Path
-    """The policy that the run started from; only its head changes."""
+    """The policy that the run started from; its weights change."""
     preset: PresetName
     process: ProcessReward = ProcessReward()
 
@@ -71,7 +71,7 @@ class Desk(Protocol):
         ...
 
     def newest(self) -> tuple[int, bytes]:
-        """(version, safetensors) of the acting head."""
+        """(version, safetensors) of the acting weights."""
         ...
 
     @property
@@ -166,7 +166,7 @@ class LearnerLink:
         self.version = _whole(answer, "version")
 
     def weights(self, have: int) -> tuple[int, bytes] | None:
-        """The newest acting head, or None when it is the one that the actor has."""
+        """The newest acting weights, or None when they are those that the actor has."""
         answer = self._ask({"ask": "weights", "have": have})
         data = answer.get("data")
         if not isinstance(data, bytes):

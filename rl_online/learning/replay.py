@@ -12,9 +12,10 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Float16, Int, Shaped
 from numpy import ndarray
 from numpy.random import Generator
 
@@ -36,15 +37,15 @@ CHUNK_ROWS = 256
 class ReplayShape(Config):
     """What every row of a replay has; another policy's rows do not fit and are refused."""
 
-    format: int = 1
-    slots: int
-    """N of the cached context N × W."""
-    width: int
-    state_dims: int
+    format: Literal[2] = 2
+    percept: int
+    """P, K and E of what is kept of an observation (`embedding.Looks`)."""
+    known: int
+    seen: int
     horizon_steps: int
     action_dims: int
     embedding: str
-    """Of which frozen backbone the contexts are: a digest of its weights."""
+    """Of which policy's: a digest of the weights that it hangs on."""
 
 
 class SegmentManifest(Config):
@@ -59,10 +60,12 @@ class Transitions:
 
     id: Int[ndarray, " B"]
     """Unique for ever: `new_ids`."""
-    context: Float[ndarray, "B N W"]
-    next_context: Float[ndarray, "B N W"]
-    state: Float[ndarray, "B S"]
-    next_state: Float[ndarray, "B S"]
+    percept: Float16[ndarray, "B P"]
+    next_percept: Float16[ndarray, "B P"]
+    known: Float[ndarray, "B K"]
+    next_known: Float[ndarray, "B K"]
+    seen: Float[ndarray, "B E"]
+    next_seen: Float[ndarray, "B E"]
     actions: Float[ndarray, "B H D"]
     rewards: Float[ndarray, "B H"]
     terminated: Bool[ndarray, "B H"]
@@ -107,13 +110,14 @@ def new_ids(count: int) -> Int[ndarray, " B"]:
 
 def layout(shape: ReplayShape) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Column → dtype on disk and shape of a row."""
-    context, state = (shape.slots, shape.width), (shape.state_dims,)
     return {
         "id": ("int64", ()),
-        "context": ("float32", context),
-        "next_context": ("float32", context),
-        "state": ("float32", state),
-        "next_state": ("float32", state),
+        "percept": ("float16", (shape.percept,)),
+        "next_percept": ("float16", (shape.percept,)),
+        "known": ("float32", (shape.known,)),
+        "next_known": ("float32", (shape.known,)),
+        "seen": ("float32", (shape.seen,)),
+        "next_seen": ("float32", (shape.seen,)),
         "actions": ("float32", (shape.horizon_steps, shape.action_dims)),
         "rewards": ("float32", (shape.horizon_steps,)),
         "terminated": ("uint8", (shape.horizon_steps,)),
@@ -143,8 +147,11 @@ class Replay:
 
     @staticmethod
     def shape_of(folder: Path) -> ReplayShape:
-        """Of the replay that lies there. Raises `BadInput` where there is none."""
-        return read_attributes(folder, KEY, ReplayShape)
+        """Of the replay that lies there. Raises `BadInput` where there is none, or one of another version."""
+        try:
+            return read_attributes(folder, KEY, ReplayShape)
+        except BadInput as error:
+            raise BadInput(f"{folder} holds no replay of this version: {error}", "name a new --output") from error
 
     def __len__(self) -> int:
         return self._stored.rows
@@ -193,8 +200,7 @@ class Replay:
 
     def _make(self) -> None:
         if (self.folder / METADATA).is_file():
-            stored = read_attributes(self.folder, KEY, ReplayShape)
-            if stored != self.shape:
+            if self.shape_of(self.folder) != self.shape:
                 raise BadInput(
                     f"{self.folder} holds chunks of another policy or size", "name a new folder for this run"
                 )

@@ -22,7 +22,7 @@ from hardware.dataset.store import EpisodeStore
 from hardware.dataset.stored_episode import StoredEpisode
 from hardware.messages import NANOSECONDS_PER_SECOND
 from rl_online.learning.actor import Explorer
-from rl_online.learning.agent import Agent, take_head
+from rl_online.learning.agent import Agent, take_weights
 from rl_online.learning.env import ChunkEnv
 from rl_online.learning.link import LearnerLink, LearnerLost
 from rl_online.learning.presets import preset
@@ -41,7 +41,7 @@ from rl_online.real.config import (
     GuideReal,
     PreparedStart,
 )
-from rl_online.real.gate import Settled, WeightGate, acting_head, is_due
+from rl_online.real.gate import Settled, WeightGate, acting_weights, is_due
 from rl_online.real.recreate import Recreated
 from rl_online.starts.resets import ResetPlan
 from rl_online.worlds.open_world import open_world
@@ -70,7 +70,7 @@ class Coach:
 
     def __post_init__(self) -> None:
         self.algorithm = preset(self.config.preset)
-        self.policy = load_policy(self.config.policy)
+        self.policy, self.reference = load_policy(self.config.policy), load_policy(self.config.policy)
         self.initial = Agent(self.policy, self.algorithm).published()
         self.link = LearnerLink(self.run / LEARNER)
         self.plan = configs.read(ResetPlan, self.config.plan)
@@ -113,7 +113,7 @@ class Coach:
         if (key, episode.number) in self._sent():
             return
         rows = transitions.of_episode(
-            episode, self.policy, self.algorithm, key, self.config.stride, "twin" if twin else None
+            episode, self.reference, self.algorithm, key, self.config.stride, "twin" if twin else None
         )
         if rows is not None:
             self.link.add(rows)
@@ -138,7 +138,7 @@ class Coach:
             artefact.write_model(self.run / SETTLED, Settled(after_episodes=episodes))
             return
         self.have = newer[0]
-        said = self.gate.judge(newer[0], newer[1], acting_head(self.run, self.initial), episodes)
+        said = self.gate.judge(newer[0], newer[1], acting_weights(self.run, self.initial), episodes)
         words = "goes to the robot" if said.accepted else f"is refused: {said.why}"
         tried = ", ".join(f"{part} {one.successes}/{one.trials}" for part, one in said.outcomes.items())
         log.info("version %d %s (twin: %s)", said.version, words, tried)
@@ -156,7 +156,7 @@ class Coach:
         stored, start = stored_of(self.run, left[0]), starts.get(left[0].episode)
         if stored is None or start is None:
             return
-        take_head(self.policy, acting_head(self.run, self.initial))
+        take_weights(self.policy, acting_weights(self.run, self.initial))
         sent = real_recreate.sent_rows(stored.sent, stored.index.sent_row)
         found = real_recreate.recreate(
             self.env, Explorer(self.policy, left[0].episode), left[0].episode, start.seen, sent,

@@ -1,6 +1,6 @@
 """Weights that the learner has published in; a verdict out: may they go to the robot?
 
-The new head and the one that acts now are run in the twin from the same starts, half of them where demonstrations are
+The new weights and those that act now are run in the twin from the same starts, half of them where demonstrations are
 and half where the plan says that it fails. `vla.gate.compare` refuses a loss that the trials can show.
 """
 
@@ -18,7 +18,7 @@ from hardware import config as configs
 from hardware.bench.tasks.start import TaskStart
 from hardware.config import Config
 from hardware.errors import BadInput
-from rl_online.learning.agent import take_head
+from rl_online.learning.agent import take_weights
 from rl_online.learning.env import ChunkEnv
 from rl_online.learning.rollout import Rollout, run_episodes
 from rl_online.lines import add_line, read_models
@@ -67,7 +67,7 @@ def is_settled(run: Path, every_episodes: int, episodes: int) -> bool:
 
 
 class WeightGate:
-    """Owns its twin environment and a policy whose head it changes. One thread."""
+    """Owns its twin environment and a policy whose weights it changes. One thread."""
 
     def __init__(
         self, run: Path, policy: TandemVLA, env: ChunkEnv, plan: ResetPlan, checks: GateChecks, seed: int
@@ -75,40 +75,40 @@ class WeightGate:
         self._run, self._policy, self._env, self._checks, self._seed = run, policy, env, checks, seed
         self.starts = fixed_starts(plan, checks.trials, seed)
 
-    def judge(self, version: int, head: bytes, acting: bytes, after_episodes: int) -> Gated:
+    def judge(self, version: int, weights: bytes, acting: bytes, after_episodes: int) -> Gated:
         """Writes the verdict, and the weights into `accepted.safetensors` when it lets them through."""
         before = self._measured(acting, -1, after_episodes)
-        now = self._run_trials(head)
+        now = self._run_trials(weights)
         verdicts = compare(before, now, (), self._checks.confidence, self._checks.margin)
         lost = [verdict.task for verdict in verdicts if verdict.lost]
         said = Gated(
             version=version,
-            digest=digest(head),
+            digest=digest(weights),
             after_episodes=after_episodes,
             outcomes=now,
             accepted=not lost,
             why=f"lost on {', '.join(lost)}" if lost else "nothing was lost that the trials show",
         )
         if said.accepted:
-            artefact.write_bytes(self._run / ACCEPTED, head)
+            artefact.write_bytes(self._run / ACCEPTED, weights)
         add_line(self._run / GATES, said)
         return said
 
-    def _measured(self, head: bytes, version: int, after_episodes: int) -> dict[str, Outcome]:
+    def _measured(self, weights: bytes, version: int, after_episodes: int) -> dict[str, Outcome]:
         """Of weights that act already: measured once."""
         for line in read_models(self._run / GATES, Gated):
-            if line.digest == digest(head):
+            if line.digest == digest(weights):
                 return line.outcomes
-        found = self._run_trials(head)
+        found = self._run_trials(weights)
         said = Gated(
-            version=version, digest=digest(head), after_episodes=after_episodes, outcomes=found, accepted=True,
+            version=version, digest=digest(weights), after_episodes=after_episodes, outcomes=found, accepted=True,
             why="the weights that the run began with",
         )  # fmt: skip
         add_line(self._run / GATES, said)
         return found
 
-    def _run_trials(self, head: bytes) -> dict[str, Outcome]:
-        take_head(self._policy, head)
+    def _run_trials(self, weights: bytes) -> dict[str, Outcome]:
+        take_weights(self._policy, weights)
         won = np.zeros(len(self.starts), bool)
 
         def keep(rollout: Rollout) -> None:
@@ -134,11 +134,11 @@ def fixed_starts(plan: ResetPlan, trials: int, seed: int) -> Sequence[tuple[str,
     return chosen
 
 
-def digest(head: bytes) -> str:
-    return hashlib.sha256(head).hexdigest()[:16]
+def digest(weights: bytes) -> str:
+    return hashlib.sha256(weights).hexdigest()[:16]
 
 
-def acting_head(run: Path, initial: bytes) -> bytes:
+def acting_weights(run: Path, initial: bytes) -> bytes:
     """What the robot runs now."""
     file = run / ACCEPTED
     try:

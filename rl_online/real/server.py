@@ -25,7 +25,7 @@ from hardware.cell import CellConfig
 from hardware.config import Config
 from hardware.errors import TandemError
 from rl_online.learning.actor import Explorer
-from rl_online.learning.agent import take_head
+from rl_online.learning.agent import take_weights
 from rl_online.lines import add_line
 from rl_online.real.bench import ScriptedWayBack
 from rl_online.real.config import ACCEPTED, CELL, GUIDANCE, POLICY, REFUSED, SETTINGS, Guidance, GuideReal
@@ -106,7 +106,7 @@ class ActingPolicy:
             return
         stat = file.stat()
         if (stat.st_mtime_ns, stat.st_size) != self._taken:
-            take_head(self._policy, file.read_bytes())
+            take_weights(self._policy, file.read_bytes())
             self._taken = (stat.st_mtime_ns, stat.st_size)
             log.info("new weights")
 

@@ -32,7 +32,7 @@ from hardware.page.ghost import Guide
 from hardware.supervisor import Supervisor
 from hardware.up import UpCell, interruptible, resolve, watch
 from rl_online.judge.model import load_reward
-from rl_online.learning.agent import take_head
+from rl_online.learning.agent import take_weights
 from rl_online.learning.learner import CHECKPOINT, learn
 from rl_online.lines import read_models
 from rl_online.real import bench as real_bench
@@ -290,7 +290,7 @@ def keep_policy(config: GuideReal) -> None:
     policy = load_policy(config.policy)
     accepted = config.output / ACCEPTED
     if accepted.is_file():
-        take_head(policy, accepted.read_bytes())
+        take_weights(policy, accepted.read_bytes())
     save_policy(policy, config.output / POLICY)
 
 

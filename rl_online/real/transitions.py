@@ -24,7 +24,7 @@ from vla.tandem_vla import TandemVLA
 
 def of_episode(
     stored: StoredEpisode,
-    policy: TandemVLA,
+    reference: TandemVLA,
     algorithm: Algorithm,
     key: str,
     stride: int,
@@ -32,9 +32,11 @@ def of_episode(
 ) -> Transitions | None:
     """None: too short to hold a chunk. `source` relabels all frames; the episode's own labels otherwise.
 
+    `reference` is the policy that the run began with.
+
     An episode without a verdict was cut off: nothing in it terminates, and what it would have returned is not known.
     """
-    total, horizon = len(stored), policy.interface.horizon_steps
+    total, horizon = len(stored), reference.interface.horizon_steps
     if total < 2:
         return None
     who = stored.index.source if source is None else np.full(total, SOURCES.index(source))
@@ -48,21 +50,18 @@ def of_episode(
     executed = np.minimum(horizon, until_change(who)[begins])
     after = np.minimum(begins + executed, total - 1)
     wanted, place = np.unique(np.concatenate([begins, after]), return_inverse=True)
-    contexts, states = embedding.cache(policy, [observation(stored, int(frame), policy) for frame in wanted])
+    looks = embedding.look(reference, [observation(stored, int(frame), reference) for frame in wanted])
     here, there = place[: len(begins)], place[len(begins) :]
     steps = begins[:, None] + np.arange(horizon)
     inside = steps < (begins + executed)[:, None]
     held = np.minimum(steps, (begins + executed - 1)[:, None])
     actions = columns(
-        stored.sent[stored.index.sent_row], stored.manifest.action_names, policy.interface.action_names
+        stored.sent[stored.index.sent_row], stored.manifest.action_names, reference.interface.action_names
     )
     return Transitions(
         id=np.array([embedding.stable_id(f"{key}/{stored.number}/{begin}") for begin in begins.tolist()]),
-        context=contexts[here],
-        next_context=contexts[there],
-        state=states[here],
-        next_state=states[there],
-        actions=policy.actions.normalise(actions[held].astype(np.float32)),
+        **embedding.pairs(looks[here], looks[there]),
+        actions=reference.actions.normalise(actions[held].astype(np.float32)),
         rewards=np.where(inside, rewards[held], 0.0).astype(np.float32),
         terminated=inside & terminated[held],
         executed=executed,

@@ -5,7 +5,7 @@ import numpy as np
 from hardware.dataset.frame_grid import SOURCES
 from rl_online.learning.replay import ReplayShape, Transitions, new_ids
 
-SHAPE = ReplayShape(slots=3, width=4, state_dims=2, horizon_steps=2, action_dims=1, embedding="test")
+SHAPE = ReplayShape(percept=6, known=3, seen=4, horizon_steps=2, action_dims=1, embedding="test")
 
 
 def some(count: int, seed: int = 0, source: str = "policy", shape: ReplayShape = SHAPE) -> Transitions:
@@ -17,10 +17,12 @@ def some(count: int, seed: int = 0, source: str = "policy", shape: ReplayShape =
 
     return Transitions(
         id=new_ids(count),
-        context=normal(shape.slots, shape.width),
-        next_context=normal(shape.slots, shape.width),
-        state=normal(shape.state_dims),
-        next_state=normal(shape.state_dims),
+        percept=normal(shape.percept).astype(np.float16),
+        next_percept=normal(shape.percept).astype(np.float16),
+        known=normal(shape.known),
+        next_known=normal(shape.known),
+        seen=normal(shape.seen),
+        next_seen=normal(shape.seen),
         actions=normal(shape.horizon_steps, shape.action_dims).clip(-1, 1),
         rewards=normal(shape.horizon_steps),
         terminated=np.zeros(steps, bool),

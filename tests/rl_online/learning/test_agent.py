@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 
 from hardware.errors import BadInput
 from rl_online.learning import embedding
-from rl_online.learning.agent import Agent, take_head
+from rl_online.learning.agent import Agent, copies, take_weights
 from rl_online.learning.critic import CriticSize
 from rl_online.learning.presets import PRESETS, ActorWeights, Algorithm
 from rl_online.learning.replay import Transitions, joined
@@ -50,9 +50,11 @@ def test_the_target_of_a_terminal_chunk_is_its_reward_alone():
 def test_only_what_is_worth_it_is_imitated():
     made = agent()
     batch = rows(4, made, imitate=np.array([True, False, False, False]))
-    scales, drawn = made.head.draw(4, torch.Generator().manual_seed(5))
+    scales, drawn = made.policy.consistency_head.draw(4, torch.Generator().manual_seed(5))
     tensors = made.rows(batch)
-    expected = made.head.loss(tensors.context, tensors.actions, tensors.padded, scales, drawn)[0]
+    expected = made.policy.consistency_head.loss(
+        made.context(tensors), tensors.actions, tensors.padded, scales, drawn
+    )[0]
     found = made.actor_losses(tensors, torch.Generator().manual_seed(5))["imitation"]
     assert float(found.detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
 
@@ -65,13 +67,13 @@ def test_cal_ql_is_part_of_the_offline_loss_only():
 
 
 def test_the_actor_climbs_the_critic(monkeypatch: pytest.MonkeyPatch):
-    """A critic that likes large first actions (fixed): L_Q alone moves the head there."""
+    """A critic that likes large first actions (fixed): L_Q alone moves the policy there."""
     made = agent(QUICK.but(online=ActorWeights(imitation=0.0, value=1.0)))
     monkeypatch.setattr(made.critic, "forward", lambda seen, chunk: chunk[:, 0, :1].T)
     batch, noise = made.rows(rows(16, made)), torch.Generator().manual_seed(0)
 
     def height() -> float:
-        return float(made._draw(batch.context, torch.Generator().manual_seed(1)).detach()[:, 0, 0].mean())
+        return float(made._draw(made.context(batch), torch.Generator().manual_seed(1)).detach()[:, 0, 0].mean())
 
     before = height()
     for _ in range(20):
@@ -91,8 +93,10 @@ def test_the_pull_of_the_critic_does_not_hang_on_the_size_of_rewards(monkeypatch
 def test_imitation_is_drawn_as_in_supervised_training():
     made = agent()
     batch = made.rows(rows(8, made, imitate=np.ones(8, bool)))
-    scales, drawn = made.head.draw(8, torch.Generator().manual_seed(5))
-    expected = made.head.loss(batch.context, batch.actions, batch.padded, scales, drawn).mean()
+    scales, drawn = made.policy.consistency_head.draw(8, torch.Generator().manual_seed(5))
+    expected = made.policy.consistency_head.loss(
+        made.context(batch), batch.actions, batch.padded, scales, drawn
+    ).mean()
     found = made.actor_losses(batch, torch.Generator().manual_seed(5))["imitation"]
     assert float(found.detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
 
@@ -114,7 +118,7 @@ def test_a_stopped_agent_goes_on_exactly(tmp_path: Path):
     assert whole.published() == second.published()
 
 
-def test_what_is_inherited_is_the_head_that_acted(tmp_path: Path):
+def test_what_is_inherited_is_what_acted(tmp_path: Path):
     """And goes on learning from there: after the first update, too, the average is near it."""
     first, second = agent(seed=3), agent(seed=4)
     for number in range(8):
@@ -122,13 +126,12 @@ def test_what_is_inherited_is_the_head_that_acted(tmp_path: Path):
     first.save(tmp_path / "agent.safetensors")
     second.inherit(tmp_path / "agent.safetensors")
     assert second.published() == first.published()
-    pairs = list(zip(second.head.parameters(), first.averaged.parameters(), first.head.parameters(), strict=True))
-    assert all(torch.equal(learns, acted) for learns, acted, _ in pairs)
-    assert not all(torch.equal(learns, learned) for learns, _, learned in pairs)
+    assert all(torch.equal(second.actor[name], acted) for name, acted in first.averaged.items())
+    assert not all(torch.equal(second.actor[name], learns) for name, learns in first.actor.items())
     assert second.progress.actor_updates == 0
 
 
-def test_a_checkpoint_without_an_averaged_head_is_refused(tmp_path: Path):
+def test_a_checkpoint_without_averaged_weights_is_refused(tmp_path: Path):
     made, file = agent(), tmp_path / "agent.safetensors"
     made.save(file)
     with safe_open(str(file), framework="pt") as stored:
@@ -136,23 +139,56 @@ def test_a_checkpoint_without_an_averaged_head_is_refused(tmp_path: Path):
         kept = {name: stored.get_tensor(name) for name in stored.keys() if not name.startswith("averaged.")}  # noqa: SIM118
     save_file(kept, file, told)
     for take in (made.restore, made.inherit):
-        with pytest.raises(BadInput, match="no averaged head"):
+        with pytest.raises(BadInput, match="another version: 'backbone"):
             take(file)
 
 
-def test_a_published_head_acts_as_the_average_of_the_learners(tmp_path: Path):
+def test_published_weights_act_as_the_average_of_the_learners():
     made, other = agent(), policy()
-    before = [each.clone() for each in made.head.parameters()]
+    before = copies(made.actor)
     for number in range(2):  # one update of the actor
         made.update(rows(8, made, id=np.arange(8) + 8 * number), "online")
-    take_head(other, made.published())
-    for old, new, acting in zip(before, made.head.parameters(), other.consistency_head.parameters(), strict=True):
-        torch.testing.assert_close(acting, old + 0.9 * (new - old))  # the first average keeps 1/10
-    take_head(made.policy, made.published())
+    take_weights(other, made.published())
+    acting = embedding.learned(other)
+    for name, new in made.actor.items():
+        torch.testing.assert_close(acting[name], before[name] + 0.9 * (new - before[name]))  # 1/10 is kept at first
+    take_weights(made.policy, made.published())
     seen = small_policy.batch(3, ())
     assert np.array_equal(other.act(seen), made.policy.act(seen))
     with pytest.raises(BadInput, match="do not fit"):
-        take_head(other, b"not safetensors")
+        take_weights(other, b"not safetensors")
+
+
+def test_weights_of_another_size_change_nothing():
+    other, data = policy(), save({name: tensor[..., :1].contiguous() for name, tensor in agent().actor.items()})
+    before = copies(embedding.learned(other))
+    with pytest.raises(BadInput, match="do not fit"):
+        take_weights(other, data)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in embedding.learned(other).items())
+
+
+@pytest.mark.parametrize("cameras", [(), ("front", "wrist")])
+@pytest.mark.parametrize("language", [False, True])
+def test_what_a_replay_keeps_is_enough_to_think_again(cameras: tuple[str, ...], language: bool):
+    """The context from half-precision percepts is the policy's own, and what is fixed hangs on no learned weight."""
+    made = small_policy.policy()
+    config = made.config.but(interface=small_policy.interface(cameras, language=language))
+    made = type(made)(config, made.fast, 0).eval()
+    seen = small_policy.batch(3, cameras)
+    looks, shape = embedding.look(made, [seen]), embedding.replay_shape(made)
+    assert (looks.percept.shape[1], looks.known.shape[1], looks.seen.shape[1]) == (
+        shape.percept,
+        shape.known,
+        shape.seen,
+    )
+    percept, known = torch.from_numpy(looks.percept).float(), torch.from_numpy(looks.known)
+    with torch.no_grad():
+        found, expected = embedding.context_of(made, percept, known), made.context(made.inputs(seen))
+    torch.testing.assert_close(found, expected, atol=2e-2, rtol=1e-2)
+    with torch.no_grad():
+        for parameter in embedding.learned(made).values():
+            parameter.add_(0.1)
+    assert np.array_equal(embedding.look(made, [seen]).percept, looks.percept)
 
 
 def test_a_demonstration_becomes_chunks_that_end_in_success():

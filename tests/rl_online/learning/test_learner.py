@@ -63,8 +63,8 @@ def test_what_is_added_is_acknowledged_once_it_is_stored(tmp_path: Path):
 def test_rows_of_another_shape_are_refused_in_words(tmp_path: Path):
     desk = SmallDesk(tmp_path)
     server, link = LearnerServer(desk, tmp_path), LearnerLink(tmp_path, timeout_s=5.0)
-    with pytest.raises(BadInput, match="'context' has rows of"):
-        link.add(some(1, shape=SHAPE.but(width=5)))
+    with pytest.raises(BadInput, match="'known' has rows of"):
+        link.add(some(1, shape=SHAPE.but(known=5)))
     link.add(some(1))
     link.close()
     server.close()

@@ -1,6 +1,7 @@
 """The replay keeps what it acknowledged through any kill, once each, and mixes half and half."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -184,4 +185,8 @@ def test_a_replay_of_an_earlier_version_is_refused_by_name(tmp_path: Path):
     [column] = (tmp_path / "r").rglob("imitate")
     shutil.rmtree(column)
     with pytest.raises(BadInput, match="no column 'imitate'"):
+        Replay(tmp_path / "r", SHAPE)
+    file = tmp_path / "r" / "zarr.json"
+    file.write_text(re.sub(r'"format":\s*2', '"format": 1', file.read_text()))
+    with pytest.raises(BadInput, match=r"no replay of this version.*format: Input should be 2"):
         Replay(tmp_path / "r", SHAPE)

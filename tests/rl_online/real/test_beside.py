@@ -83,7 +83,7 @@ def gated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WeightGate:
     def take(of: Follows, head: bytes) -> None:
         of.reach = float(head)
 
-    monkeypatch.setattr("rl_online.real.gate.take_head", take)
+    monkeypatch.setattr("rl_online.real.gate.take_weights", take)
     env = ChunkEnv(SliderWorld(1), interface(), Rewards(), 0.98)
     gate = WeightGate.__new__(WeightGate)
     gate._run, gate._policy, gate._env, gate._seed = tmp_path, policy, env, 0

@@ -69,7 +69,7 @@ def test_columns_are_taken_by_name(tmp_path: Path) -> None:
     stored = recorded(tmp_path, "p" * 12, False)
     rows = of_episode(stored, small_policy.policy(), ALGORITHM, "robot", stride=3)
     assert rows is not None
-    assert np.allclose(rows.state[:, 1], 0.5, atol=1e-6)  # x, y of the policy; its ranges are ±1
+    assert np.allclose(rows.known[:, 3], 0.5, atol=1e-6)  # x, y of the policy behind its position; ranges are ±1
     assert np.allclose(rows.actions[:, :, 1], -0.5, atol=1e-6)
     with pytest.raises(BadInput, match="the policy has 'z'"):
         columns(np.zeros((2, 2)), ("x", "y"), ("x", "z"))
