@@ -41,7 +41,7 @@ class WholeDemo(Config):
     """Demonstrations of each of two expansions, in the twin, where the real ones are not."""
     denser: PositiveInt = 30
     """The same, where they are."""
-    sft_steps: PositiveInt = 2500
+    sft_steps: PositiveInt = 2400
     rft_steps: PositiveInt = 4
     tried_chunks: PositiveInt = 200
     """Of the parallel RL, in the twin."""
@@ -201,18 +201,8 @@ def loop_stages(config: WholeDemo) -> Sequence[Stage]:
         *("--envs", "2", "--json", str(out / "mine.json"), *in_twin, *seed),
     )
     collect_words = (
-        *(
-            "rl",
-            "reward",
-            "collect",
-            demos,
-            str(out / "failures"),
-            "-o",
-            str(labels),
-            "--policy",
-            str(rl / "policy"),
-        ),
-        *("--episodes", "12", *seed),
+        *("rl", "reward", "collect", demos, str(out / "failures"), "-o", str(labels)),
+        *("--policy", str(rl / "policy"), "--episodes", "12", *seed),
     )
     train_words = ("rl", "reward", "train", str(labels), "-o", str(judge), "--json", str(out / "judge.json"))
     real_words = (
@@ -231,8 +221,13 @@ def loop_stages(config: WholeDemo) -> Sequence[Stage]:
             out / "rl.json",
             lambda f: f"{f['online']} chunks tried, {f['critic_updates']} critic updates",
         ),
-        Stage("mine", "where the policy fails, in the twin", (mine_words,), out / "mine.json", parts_in_words),
-        Stage("labels", "labelled moments for the judge", (collect_words,)),
+        Stage(
+            "mine",
+            "where the policy fails, in the twin; beside it, labelled moments for the judge",
+            (mine_words, collect_words),
+            out / "mine.json",
+            parts_in_words,
+        ),
         Stage(
             "judge", "a learned judge of success", ((*train_words, *seed),), out / "judge.json", judge_in_words,
             gate_may_fail=True,
@@ -248,8 +243,10 @@ def loop_stages(config: WholeDemo) -> Sequence[Stage]:
                 f"{f['gates_refused']} refused"
             ),
         ),
-        tried(config, "after", "the last policy on the bench", real / "policy"),
-        Stage("report", "report.html of the guided run", (("rl", "report", str(real)),)),
+        tried(
+            config, "after", "the last policy on the bench; beside it, report.html of the guided run", real / "policy",
+            beside=(("rl", "report", str(real)),),
+        ),
     )  # fmt: skip
 
 
@@ -262,7 +259,7 @@ def in_twin_of(out: Path) -> Words:
     return ("--world.bundle", str(out / "twin"))
 
 
-def tried(config: WholeDemo, name: str, what: str, policy: Path) -> Stage:
+def tried(config: WholeDemo, name: str, what: str, policy: Path, beside: tuple[Words, ...] = ()) -> Stage:
     """Trials on the bench, by its truth."""
     file = config.output / f"{name}.json"
     tasks = (f"{TASK}/id", f"{TASK}/ood")
@@ -270,7 +267,7 @@ def tried(config: WholeDemo, name: str, what: str, policy: Path) -> Stage:
         *("vla", "eval", str(policy), "--env", "bench", "--tasks", *tasks, "--trials", str(config.trials)),
         *("--json", str(file)),
     )
-    return Stage(name, what, (words,), file, trials_in_words)
+    return Stage(name, what, (words, *beside), file, trials_in_words)
 
 
 def trials_in_words(found: dict[str, Any]) -> str:
