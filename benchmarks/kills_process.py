@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from hardware.dataset.recording import Recording, RecordingConfig
 from hardware.dataset.store import EpisodeStore
-from rl_online.learning.actor import ActOnline, Actor
+from rl_online.actor import ActOnline, Actor
 from rl_online.learning.env import ChunkEnv
 from rl_online.learning.learner import LearnOnline, learn
 from rl_online.learning.link import FOR_ACTORS, LearnerLink

@@ -32,11 +32,10 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks import machine, twinrl_figure
+from benchmarks import machine, twinrl_figure, twinrl_table
 from benchmarks.twinrl_pieces import CELLS, QUICK, WIDEST, Bench, Counts, Round, Scale, Trying, only, tally
 from hardware import artefact
 from hardware.config import Config
@@ -299,7 +298,10 @@ def summary(counts: Counts) -> dict[str, Any]:
     return counts.model_dump() | {"rate": counts.successes / counts.trials, "words": counts.words}
 
 
-def stages(bench: Bench, chosen: list[str], cells: Sequence[str]) -> dict[str, Any]:
+def stages(
+    bench: Bench, chosen: list[str], cells: Sequence[str], arms: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """`arms`: of the stages that compare some; None: all."""
     found: dict[str, Any] = {}
     if "sft" in chosen:
         found["sft"] = sft_stage(bench, cells)
@@ -311,7 +313,7 @@ def stages(bench: Bench, chosen: list[str], cells: Sequence[str]) -> dict[str, A
         found["deadlock"] = deadlock_stage(bench)
     for stage in (name for name in ARMS if name in chosen):
         for name, arm in ARMS[stage].items():
-            for seed in bench.scale.seeds:
+            for seed in bench.scale.seeds if arms is None or name in arms else ():
                 rounds = robot_stage(bench, name, arm, seed)
                 found.setdefault(stage, {})[f"{name}/{seed}"] = robot_summary(rounds)
     if "lerobot" in chosen:
@@ -321,38 +323,6 @@ def stages(bench: Bench, chosen: list[str], cells: Sequence[str]) -> dict[str, A
             for seed in bench.scale.seeds
         }
     return found
-
-
-def show(found: dict[str, Any], console: Console) -> None:
-    if "sft" in found:
-        table = Table("twin demos (ID, OOD)", "ID", "OOD", "paper ID/OOD %", title="SFT, simulated plant")
-        for cell, row in found["sft"].items():
-            paper = "/".join(map(str, row["paper_percent"] or "–"))
-            table.add_row(f"({cell.replace('_', ', ')})", row["id"]["words"], row["ood"]["words"], paper)
-        console.print(table)
-    if "map" in found:
-        for name in ("r", "mmrv"):
-            value = found["map"][name]
-            words = [f"{value[key]:.2f}" if value[key] is not None else "–" for key in ("value", "low", "high")]
-            console.print(f"failure map, twin against plant: {name} {words[0]} ({words[1]} … {words[2]})")
-    if "twin" in found:
-        for told in ("before", "after"):
-            words = ", ".join(f"{part} {found['twin'][told][part]['words']}" for part in PARTS)
-            console.print(f"RL in the twin from ({found['twin']['cell'].replace('_', ', ')}), {told}: {words}")
-    if "deadlock" in found:
-        row = found["deadlock"]
-        after = Counts.model_validate(row["ood_after"]).words
-        console.print(
-            f"deadlock: {row['successes']} successes in {row['episodes']} OOD episodes, {row['robot_steps']} steps; "
-            f"OOD after: {after}"
-        )
-    for stage in (*ARMS, "lerobot"):
-        for name, row in found.get(stage, {}).items():
-            last = row["rounds"][-1]
-            parts = ", ".join(f"{part} {Counts.model_validate(last[part]).words}" for part in PARTS)
-            console.print(
-                f"{stage} {name}: {last['robot_steps']} steps, {parts}; to 90 %: {row['robot_steps_to_90']}"
-            )
 
 
 def main() -> None:
@@ -365,6 +335,9 @@ def main() -> None:
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
     parser.add_argument(
         "--cells", nargs="+", choices=[*CELLS, CORRECTED], default=[*CELLS, CORRECTED], help="of sft"
+    )
+    parser.add_argument(
+        "--arms", nargs="+", choices=[name for arms in ARMS.values() for name in arms], help="of robot to process"
     )
     parser.add_argument("--seeds", type=int, nargs="+", help="in place of 0 1 2")
     parser.add_argument("--trials", type=int, help="per point, in place of 50")
@@ -383,8 +356,8 @@ def main() -> None:
     flags.out.mkdir(parents=True, exist_ok=True)
     artefact.write_model(settings, scale)
     began = time.monotonic()
-    found = stages(Bench(flags.out, scale), flags.stages, flags.cells)
-    show(found, Console())
+    found = stages(Bench(flags.out, scale), flags.stages, flags.cells, flags.arms)
+    twinrl_table.show(found, Console())
     if flags.json:
         head = {
             "machine": machine.describe(),

@@ -75,7 +75,8 @@ class Scale(Config):
     rounds: PositiveInt = 3
     round_trials: PositiveInt = 30
     helped: NonNegativeFloat = Field(default=0.5, le=1)
-    """Share of the episodes on the robot at which the scripted person looks on, whatever learns."""
+    """Share of the episodes at which somebody looks on, whatever learns: on the robot the scripted person, in the twin
+    its generator."""
     offline_steps: NonNegativeInt = 300
 
 
@@ -266,6 +267,7 @@ class Bench:
             Trying(
                 run=run, policy=policy, data=self.data(cell), preset="twinrl", chunks=self.scale.twin_chunks,
                 resets=self.out / f"map_{cell}_{seed}_twin" / mine.PLAN, seed=seed, world=self.twin(), process=process,
+                helped=self.scale.helped,
             )
         )  # fmt: skip
         return run
@@ -307,13 +309,13 @@ class Trying:
     """Of the round: starts and exploration differ from those of the one before."""
     resets: Path | None = None
     world: Path | None = None
-    """A twin's bundle; None: the plant."""
+    """A twin's bundle; None: the plant. In a twin the first of `data` are the ways on, bent by whoever looks on."""
     inherit: Sequence[str] = ()
     """Words for the learner; its offline stage was then done elsewhere."""
     process: float = 0.0
     """Weight of the process reward."""
     helped: float = 0.0
-    """Share of the episodes at which the scripted person looks on."""
+    """Share of the episodes at which somebody looks on: the scripted person, or in a twin its generator."""
 
     def learner(self, offline_steps: int) -> list[str]:
         real, twin = [str(self.data[0])], [str(each) for each in self.data[1:]]
@@ -330,6 +332,7 @@ class Trying:
             "act", str(self.run), "--envs", "2", "--seed", str(1000 * self.number + self.seed),
             *(["--resets", str(self.resets)] if self.resets is not None else []),
             *(["--world.bundle", str(self.world)] if self.world is not None else []),
+            *(["--ways", str(self.data[0]), "--turns", "4"] if self.world is not None else []),
             *(["--helped", str(self.helped)] if self.helped else []),
         )  # fmt: skip
 

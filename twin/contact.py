@@ -197,8 +197,7 @@ def recentred(
     o3d = mesh.open3d()
 
     vertices = np.asarray(surface.vertices)
-    ones = np.ones(len(vertices))
-    flat = outline._rectangle(vertices[:, :2], ones)
+    flat = outline.rectangle(vertices[:, :2])
     foot_m, top_m = float(vertices[:, 2].min()), float(np.quantile(vertices[:, 2], 0.995))
     T_old_new = np.eye(4)
     c, s = np.cos(flat.yaw_rad), np.sin(flat.yaw_rad)

@@ -12,8 +12,9 @@ from typing import Literal
 
 import cv2
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy import ndarray
+from scipy.spatial import KDTree
 
 from hardware.errors import BadInput
 
@@ -32,6 +33,7 @@ bench's boxes, whose faces came out 0.5 to 1.5 mm too far in without)."""
 STICKING_OUT_M, STICKING_OUT_SHARE = 2e-3, 0.015
 """Where more of the weight lies further outside than this, the shape does not fit."""
 SMALLEST_M = 4e-3
+COMPANY_M = 5e-3
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class Outline:
 def read(
     points: Float[ndarray, "N 3"], weights: Float[ndarray, " N"], covariances: Float[ndarray, "N 3 3"]
 ) -> Outline:
-    """The one of box and cylinder that explains more of the crust, where one fits; else the smallest rectangle.
+    """The one of box and cylinder that explains more of the crust, where it fits; else the smallest rectangle.
 
     Raises `BadInput` for too few points, or points without extent.
     """
@@ -70,29 +72,33 @@ def read(
             f"only {len(points)} opaque Gaussians: too few for an outline", "a larger box, a better scan"
         )
     xy, spreads = points[:, :2], covariances[:, :2, :2]
-    start = _rectangle(xy, weights)
+    in_company = _in_company(xy)
+    start = rectangle(xy[in_company])
     heights = points[:, 2] + SKIN_SIGMAS * np.sqrt(np.minimum(covariances[:, 2, 2], THICKEST_M**2))
     upper = heights > 0.5 * np.quantile(points[:, 2], 0.95)
     height_m = max(_outer_peak(heights[upper], None), _quantile(points[:, 2], weights, 0.97))
     if min(*start.half_m, height_m / 2) < SMALLEST_M / 2:
         raise BadInput("the Gaussians in the box have no volume", "draw the box round the whole object")
-    shapes = [_box(xy, weights, spreads, start), _cylinder(xy, weights, spreads, start)]
-    shapes = [shape for shape in shapes if _sticking_out(shape, xy, weights) < STICKING_OUT_SHARE]
-    if not shapes:
-        return _with_height(start, height_m)
-    return _with_height(max(shapes, key=lambda shape: _explained(shape, xy, weights)), height_m)
+    shapes = (_box(xy, weights, spreads, start), _cylinder(xy, weights, spreads, start))
+    best = max(shapes, key=lambda shape: _explained(shape, xy, weights))
+    fits = _sticking_out(best, xy[in_company], weights[in_company]) < STICKING_OUT_SHARE
+    return _with_height(best if fits else start, height_m)
 
 
 def _with_height(shape: Outline, height_m: float) -> Outline:
     return Outline(shape.kind, shape.centre_m, shape.yaw_rad, shape.half_m, height_m)
 
 
-def _rectangle(xy: Float[ndarray, "N 2"], weights: Float[ndarray, " N"]) -> Outline:
-    """The smallest rectangle round the points that are not alone: those with company within 5 mm."""
-    apart = np.linalg.norm(xy[:, None] - xy[None], axis=2) if len(xy) < 4000 else None
-    kept = xy if apart is None else xy[(apart < 5e-3).sum(1) >= 3]
-    kept = kept if len(kept) >= 3 else xy
-    centre, sides, angle_deg = cv2.minAreaRect((kept * 1e3).astype(np.float32))
+def _in_company(xy: Float[ndarray, "N 2"]) -> Bool[ndarray, " N"]:
+    """Of which points two others lie within 5 mm; all of them where hardly one does. Strays decide no shape."""
+    near = KDTree(xy).query_ball_point(xy, COMPANY_M, return_length=True)
+    kept = near >= 3
+    return kept if kept.sum() >= 3 else np.ones(len(xy), bool)
+
+
+def rectangle(xy: Float[ndarray, "N 2"]) -> Outline:
+    """The smallest round the points."""
+    centre, sides, angle_deg = cv2.minAreaRect((xy * 1e3).astype(np.float32))
     half = sides[0] / 2e3, sides[1] / 2e3
     return Outline("free", (centre[0] / 1e3, centre[1] / 1e3), math.radians(angle_deg), half, 0.0)
 

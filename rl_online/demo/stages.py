@@ -196,6 +196,10 @@ def loop_stages(config: WholeDemo) -> Sequence[Stage]:
         *("--preset", "twinrl", "--offline-steps", "40", "--transitions", str(config.tried_chunks)),
         *("--demo-stride", "8", "--json", str(out / "rl.json"), *seed),
     )
+    act_words = (
+        *("rl", "act", str(rl), "--envs", "2", "--helped", "0.5", "--ways", demos, "--turns", "4"),
+        *(*in_twin, *seed),
+    )
     mine_words = (
         *("rl", "mine", str(rl / "policy"), "-o", str(mined), "--rollouts", "3", "--grid.cell-m", "0.08"),
         *("--envs", "2", "--json", str(out / "mine.json"), *in_twin, *seed),
@@ -216,8 +220,8 @@ def loop_stages(config: WholeDemo) -> Sequence[Stage]:
     return (
         Stage(
             "rl",
-            "parallel RL in the twin: a learner and its actor",
-            (learn_words, ("rl", "act", str(rl), "--envs", "2", *in_twin, *seed)),
+            "parallel RL in the twin: a learner and its actor, whose failures the twin corrects",
+            (learn_words, act_words),
             out / "rl.json",
             lambda f: f"{f['online']} chunks tried, {f['critic_updates']} critic updates",
         ),

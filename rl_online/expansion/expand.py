@@ -11,12 +11,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from hardware import artefact
 from hardware import config as configs
-from hardware.bench.arm_models import ARMS, TIP
+from hardware.bench.arm_models import ARMS, TIP, ArmName
 from hardware.bench.tasks.start import TaskStart
 from hardware.config import Config
 from hardware.dataset.store import EpisodeStore
@@ -112,23 +113,34 @@ def given_paths(config: ExpandDemos, object_name: str) -> list[warp.ToolPath]:
         if config.generator == "warp":
             raise BadInput("there is no demonstration to warp", "name a store, or --generator plan")
         return []
-    given = open_demonstrations(config.demos, config.demos.name)
-    kinematics = Kinematics(kinematic_model(ARMS[config.world.arm]), TIP)
+    return paths_of(config.demos, config.world.arm, object_name)
+
+
+def paths_of(demos: Path, arm: ArmName, object_name: str) -> list[warp.ToolPath]:
+    """Stored demonstrations as the tool's ways. Raises `BadInput` where no column of theirs is of the object's pose."""
+    given = open_demonstrations(demos, demos.name)
+    kinematics = Kinematics(kinematic_model(ARMS[arm]), TIP)
     return [path_of(given, number, object_name, kinematics) for number in range(len(given))]
 
 
 def open_generator(config: ExpandDemos, world: World, paths: Sequence[warp.ToolPath]) -> Generator:
-    arm = ARMS[config.world.arm]
-    kinematics = Kinematics(kinematic_model(arm), TIP)
     if config.generator == "warp":
-        ways = WarpGenerator(
-            paths, world.sheet.object_name, kinematics, arm, world.rate_hz, config.misses, config.turns
-        )
+        ways = open_ways(config.world.arm, world, paths, config.misses, config.turns)
         return ways if config.policy is None else open_corrections(config.policy, world, ways)
     if config.policy is not None:
         raise BadInput("the way back is that of a demonstration", "leave out --policy or --generator plan")
     solids = open_solids(config.world, world.sheet.object_name)
+    kinematics = Kinematics(kinematic_model(ARMS[config.world.arm]), TIP)
     return PlanGenerator(solids, kinematics, config.world.task, world.sheet.goal, world.rate_hz, config.plan)
+
+
+def open_ways(
+    arm: ArmName, world: World, paths: Sequence[warp.ToolPath], misses: float = 0.0, turns: int = 1
+) -> WarpGenerator:
+    """Of demonstrations, for a world with that arm."""
+    model = ARMS[arm]
+    kinematics = Kinematics(kinematic_model(model), TIP)
+    return WarpGenerator(paths, world.sheet.object_name, kinematics, model, world.rate_hz, misses, turns)
 
 
 def begin(config: ExpandDemos) -> None:

@@ -21,9 +21,9 @@ from hardware.config import Config
 from hardware.dataset.store import EpisodeStore
 from hardware.dataset.stored_episode import StoredEpisode
 from hardware.messages import NANOSECONDS_PER_SECOND
-from rl_online.learning.actor import Explorer
 from rl_online.learning.agent import Agent, take_weights
 from rl_online.learning.env import ChunkEnv
+from rl_online.learning.explorer import Explorer
 from rl_online.learning.link import LearnerLink, LearnerLost
 from rl_online.learning.presets import preset
 from rl_online.lines import add_line, read_models

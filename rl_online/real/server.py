@@ -24,8 +24,8 @@ from hardware import notify
 from hardware.cell import CellConfig
 from hardware.config import Config
 from hardware.errors import TandemError
-from rl_online.learning.actor import Explorer
 from rl_online.learning.agent import take_weights
+from rl_online.learning.explorer import Explorer
 from rl_online.lines import add_line
 from rl_online.real.bench import ScriptedWayBack
 from rl_online.real.config import ACCEPTED, CELL, GUIDANCE, POLICY, REFUSED, SETTINGS, Guidance, GuideReal

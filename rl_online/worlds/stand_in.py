@@ -7,10 +7,8 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from hardware.bench.intervener import Intervener, InterveneWhen
-from hardware.errors import BadInput
 from hardware.messages import NANOSECONDS_PER_SECOND
 from rl_online.worlds.bench import BenchWorld
-from rl_online.worlds.world import World
 
 
 class StandIn:
@@ -37,14 +35,3 @@ class StandIn:
         since_s = (plant.now_ns - chunk.start_ns) / NANOSECONDS_PER_SECOND
         rows = round(since_s * chunk.rate_hz) + np.arange(horizon_steps)
         return chunk.values[rows.clip(max=len(chunk) - 1)]
-
-
-def open_stand_in(world: World, share: float, seed: int) -> StandIn | None:
-    """None where nobody is asked to look on. Raises `BadInput` where the truth cannot be seen."""
-    if share == 0:
-        return None
-    if not isinstance(world, BenchWorld):
-        raise BadInput(
-            f"a scripted person reads the truth of the bench; this is {world.label}", "leave --helped out"
-        )
-    return StandIn(world, share, seed)

@@ -65,6 +65,20 @@ def test_a_chunk_ends_where_somebody_takes_over(tmp_path: Path) -> None:
     assert not rows.rewards[-1, last + 1 :].any()
 
 
+@pytest.mark.parametrize(("success", "ends_alone"), [(True, True), (False, False), (None, False)])
+def test_what_led_to_a_takeover_is_not_imitated(tmp_path: Path, success: bool | None, ends_alone: bool) -> None:
+    """Corrections always are; what the policy did after the last of them where it ended well."""
+    stored = recorded(tmp_path, "ppppppppsssspppp", success)
+    rows = of_episode(stored, small_policy.policy(), ALGORITHM, "robot", stride=2)
+    assert rows is not None
+    begins = np.arange(0, len(stored) - 1, 2)
+    first, last = (int(np.flatnonzero(rows.is_correction)[place]) for place in (0, -1))
+    assert not rows.imitate[:first].any()
+    assert rows.imitate[first : last + 1].all()
+    assert begins[last] < len(stored) - 3
+    assert rows.imitate[last + 1 :].tolist() == [ends_alone] * (len(rows) - last - 1)
+
+
 def test_columns_are_taken_by_name(tmp_path: Path) -> None:
     stored = recorded(tmp_path, "p" * 12, False)
     rows = of_episode(stored, small_policy.policy(), ALGORITHM, "robot", stride=3)

@@ -4,15 +4,13 @@ import numpy as np
 import pytest
 
 from hardware.bench.intervener import InterveneWhen
-from hardware.errors import BadInput
 from rl_online.demos import draw
 from rl_online.learning.env import ChunkEnv
 from rl_online.learning.presets import Rewards
 from rl_online.learning.rollout import Rollout, run_episodes
 from rl_online.worlds.bench import RATE_HZ, BenchWorld
 from rl_online.worlds.open_world import WorldChoice, plant_config
-from rl_online.worlds.stand_in import open_stand_in
-from tests.rl_online.slider import SliderWorld
+from rl_online.worlds.stand_in import StandIn
 from vla.policy import GRIPPER, Interface, ObservationBatch
 
 HORIZON = 10
@@ -35,7 +33,7 @@ def episodes(share: float) -> list[Rollout]:
     env = ChunkEnv(world, interface, Rewards(), 0.98)
     done: list[Rollout] = []
     start = draw(world.sheet.parts, "id", np.random.default_rng(0))
-    run_episodes(env, Still(), [start], 0, done.append, supervisor=open_stand_in(world, share, seed=0))
+    run_episodes(env, Still(), [start], 0, done.append, supervisor=StandIn(world, share, seed=0))
     env.close()
     return done
 
@@ -53,12 +51,3 @@ def test_one_that_stands_still_is_helped_to_the_end_and_the_chunks_say_so():
     helped = np.array([chunk.actions[: HORIZON // 2] for chunk in rollout.chunks])[rollout.corrected]
     jumps = np.abs(helped[1:, 0] - helped[:-1, -1]).max(axis=1)
     assert np.median(jumps) < 0.1, "each correction begins where the one before ended"
-
-
-def test_where_nobody_looks_on_nobody_helps():
-    assert open_stand_in(SliderWorld(), 0.0, 0) is None
-
-
-def test_the_truth_is_only_the_benchs():
-    with pytest.raises(BadInput, match="reads the truth of the bench"):
-        open_stand_in(SliderWorld(), 0.5, 0)

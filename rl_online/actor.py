@@ -16,8 +16,6 @@ from typing import Annotated
 import numpy as np
 import torch
 import tyro
-from jaxtyping import Float
-from numpy import ndarray
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from hardware import artefact
@@ -25,19 +23,23 @@ from hardware import config as configs
 from hardware.bench.tasks.start import TaskStart
 from hardware.config import Config
 from hardware.episode import Source
+from hardware.errors import BadInput
 from rl_online.demos import draw
+from rl_online.expansion.corrections import Corrector
+from rl_online.expansion.expand import open_ways, paths_of
 from rl_online.learning import embedding
 from rl_online.learning.agent import take_weights
 from rl_online.learning.env import ChunkEnv
+from rl_online.learning.explorer import Explorer
 from rl_online.learning.link import FOR_ACTORS, LearnerLink, LearnerLost, RunSettings, patiently
 from rl_online.learning.presets import preset
 from rl_online.learning.replay import Transitions, new_ids
-from rl_online.learning.rollout import Rollout, run_episodes
+from rl_online.learning.rollout import Rollout, Supervisor, run_episodes
 from rl_online.starts.regions import PartName
 from rl_online.starts.resets import ResetPlan
+from rl_online.worlds.bench import BenchWorld
 from rl_online.worlds.open_world import WorldChoice, open_world
-from rl_online.worlds.stand_in import open_stand_in
-from vla.policy import ObservationBatch
+from rl_online.worlds.stand_in import StandIn
 from vla.policy_file import load_policy
 from vla.tandem_vla import TandemVLA
 
@@ -53,9 +55,13 @@ class ActOnline(Config):
     resets: Path | None = None
     """A reset plan (`tandem rl mine`): starts are drawn where the policy fails. Without: uniform over the regions."""
     helped: float = Field(default=0.0, ge=0, le=1)
-    """Share of the episodes at which the bench's scripted stand-in for a person looks on: it takes over where the
-    policy gets no further. What it does is a correction, as a person's in `rl real`. The bench only: in a twin
-    nobody sees the truth."""
+    """Share of the episodes at which somebody looks on and takes over where the policy gets no further. On the bench it
+    is a scripted stand-in for a person; in a twin, demonstrations (`ways`) bent to the way on. What it does is a
+    correction, as a person's in `rl real`."""
+    ways: Path | None = None
+    """Demonstrations with the object's pose, as `tandem rl demos` records them. For `helped` in a twin."""
+    turns: PositiveInt = 1
+    """Of the object, in a twin: it looks the same after this part of a turn. As in `tandem rl expand`."""
     envs: PositiveInt = 2
     episodes: NonNegativeInt = 0
     """Stops after so many; 0: until the learner has enough."""
@@ -83,23 +89,6 @@ class ActFigures(Config):
     unacknowledged: int
 
 
-class Explorer:
-    """The policy with noise of its own for every chunk."""
-
-    def __init__(self, policy: TandemVLA, seed: int) -> None:
-        self.policy = policy
-        self._noise = torch.Generator().manual_seed(seed)
-
-    @torch.no_grad()
-    def act(self, observations: ObservationBatch, seed: int = 0) -> Float[ndarray, "B T D"]:
-        """`seed` is not used: no two chunks are drawn alike."""
-        context = self.policy.context(self.policy.inputs(observations))
-        shape = (len(context), self.policy.interface.horizon_steps, self.policy.interface.action_dims)
-        noise = torch.randn(shape, generator=self._noise).to(self.policy.device)
-        values = self.policy.consistency_head.act(context, noise).float().cpu().numpy()
-        return self.policy.actions.denormalise(values)
-
-
 class Actor:
     """Acts, hands over, takes new weights; never waits without a limit."""
 
@@ -113,7 +102,7 @@ class Actor:
         self.have = -1
         self.stopped = False
         self.episodes = self.successes = self.env_steps = self.chunks = self.corrected = 0
-        self._supervisor = open_stand_in(env.world, config.helped, config.seed)
+        self._supervisor = open_supervisor(config, env)
         self._rng = np.random.default_rng(config.seed)
         self._plan = configs.read(ResetPlan, config.resets) if config.resets else None
 
@@ -183,6 +172,22 @@ class Actor:
         while self.waiting and patiently(lambda: self.link.add(self.waiting[0]), until_s, lambda: False):
             self.waiting.popleft()
         self.link.close()
+
+
+def open_supervisor(config: ActOnline, env: ChunkEnv) -> Supervisor | None:
+    """None where nobody is asked to look on. Raises `BadInput` where a twin has no demonstrations to bend."""
+    world = env.world
+    if config.helped == 0:
+        return None
+    if isinstance(world, BenchWorld):
+        return StandIn(world, config.helped, config.seed)
+    if config.ways is None:
+        raise BadInput(
+            f"nobody can help in {world.label} without demonstrations to bend", "name them: --ways DEMOS"
+        )
+    paths = paths_of(config.ways, config.world.arm, world.sheet.object_name)
+    ways = open_ways(config.world.arm, world, paths, turns=config.turns)
+    return Corrector(world, ways, env.execute_steps, config.helped, config.seed)
 
 
 def act(config: ActOnline) -> int:
