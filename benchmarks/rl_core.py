@@ -3,7 +3,7 @@ learner, for a policy that is told poses and for one that sees; and the replay's
 
     .venv/bin/python benchmarks/rl_core.py [--quick] [--threads N] [--json FILE] [--bundle TWIN]
 
-Without a bundle the environments are the bench's plant. A transition is one chunk of ten control steps (0.5 s),
+Without a bundle the environments are the bench's plant. A transition is half a chunk, five control steps (0.25 s),
 decided on after one look: the state, and with pictures both cameras. The learner is a process of its own: what it takes
 for a transition is said beside what the actor does, and the slower of both is the pace of the loop. Times are the
 processor's, so that a busy machine does not spoil them: with one thread and a core to itself a second of it is a
@@ -123,7 +123,7 @@ def made_up(agent: Agent, count: int) -> Transitions:
         actions=normal(HORIZON, shape.action_dims).clip(-1, 1),
         rewards=np.full((count, HORIZON), -0.05, np.float32),
         terminated=np.zeros((count, HORIZON), bool),
-        executed=np.full(count, HORIZON),
+        executed=np.full(count, HORIZON // 2),
         floor=np.full(count, -2.5, np.float32),
         imitate=np.ones(count, bool),
         source=np.zeros(count, np.int64),
@@ -188,7 +188,7 @@ def main() -> None:
     console = Console()
     console.print(machine.line())
     heads = ("physics ms", "render ms", "policy ms", "learner ms")
-    table = Table("envs", "pictures", "per CPU-s", *heads, title="one transition = 10 control steps")
+    table = Table("envs", "pictures", "per CPU-s", *heads, title=f"one transition = {HORIZON // 2} control steps")
     for row in found["environments"]:
         table.add_row(
             f"{row['envs']:.0f}",

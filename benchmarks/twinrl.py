@@ -9,7 +9,8 @@ vision. Every piece that is finished lies in OUT and is not done again: stop and
   sft       twin demonstrations in ID and OOD against success on the plant, beside the paper's table; last with
             corrections: what brings the policy on from where it gets stuck in the twin
   map       the twin's failure map against the plant's: r and MMRV over cells of the start grid
-  twin      RL in the twin from a policy of few twin demonstrations: success on the plant before and after
+  twin      RL in the twin from the policy of the real demonstrations alone, in half of the episodes helped by the
+            twin's generator: success on the plant before and after
   deadlock  RL in OOD alone from the policy of ID demonstrations: does it ever find a success?
   robot     robot steps against success, in rounds of a learner and an actor: `twinrl` after RL in the twin,
             `conrft` and `hil_serl` without a twin; a scripted person looks at half of the episodes of each and
@@ -48,8 +49,8 @@ PAPER = {"0_0": (40, 0), "30_30": (70, 30), "60_30": (80, 40), "30_60": (70, 70)
 """Success in ID and OOD, %. What is wider is ours."""
 CORRECTED = "corrected"
 """The widest, and corrections in the twin."""
-TAUGHT = "60_30"
-"""The weakest outside of those that had twin demonstrations: there is something to learn."""
+TAUGHT = "0_0"
+"""The policy of the real demonstrations alone: whatever it learns outside them, it learns by RL in the twin."""
 PARTS: tuple[PartName, ...] = ("id", "ood")
 STAGES = ("sft", "map", "twin", "deadlock", "robot", "buffer", "resets", "process", "lerobot")
 RATE_HZ = 20.0

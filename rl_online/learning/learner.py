@@ -46,6 +46,7 @@ log = logging.getLogger(__name__)
 SETTINGS, CHECKPOINT, FIGURES = "run.json", "agent.safetensors", "learn.json"
 POLICY, DEMOS, ONLINE, SEEDS = "policy", "demos", "online", "seeds"
 IDLE_S = 0.02
+LOG_EVERY = 10
 
 
 class LearnOnline(Config):
@@ -56,7 +57,7 @@ class LearnOnline(Config):
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """Run folder: demos/ and online/ (the replay), agent.safetensors, policy/, tensorboard/."""
     demos: tuple[Path, ...] = Field(min_length=1)
-    """Episode stores or LeRobot datasets of demonstrations."""
+    """Episode stores or LeRobot datasets of demonstrations, by a person or whoever stands in for one."""
     twin_demos: tuple[Path, ...] = ()
     """The same, made in the twin (`tandem rl expand`)."""
     inherit: Path | None = None
@@ -306,7 +307,7 @@ class Learner:
         with self._lock:
             batch = self.mixture.sample(self.config.algorithm.batch, rng)
         figures = self.agent.update(batch, stage)
-        if number % 10 == 0:
+        if (number + 1) % LOG_EVERY == 0:  # an update of the actor, too, where that is of every other one
             for name, value in figures.items():
                 self.board.add_scalar(f"{stage}/{name}", value, number)
 
