@@ -332,7 +332,7 @@ class Trying:
             "act", str(self.run), "--envs", "2", "--seed", str(1000 * self.number + self.seed),
             *(["--resets", str(self.resets)] if self.resets is not None else []),
             *(["--world.bundle", str(self.world)] if self.world is not None else []),
-            *(["--ways", str(self.data[0]), "--turns", "4"] if self.world is not None else []),
+            *(["--ways", str(self.data[0]), "--turns", "4"] if self.world is not None and self.helped else []),
             *(["--helped", str(self.helped)] if self.helped else []),
         )  # fmt: skip
 
@@ -346,7 +346,7 @@ class Tally:
     robot_steps: int
     chunks: int
     corrected: int
-    """Chunks that the scripted person did."""
+    """Chunks that whoever looked on did."""
 
 
 def tally(run: Path) -> Tally:

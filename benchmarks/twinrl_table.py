@@ -10,7 +10,7 @@ from rich.table import Table
 from benchmarks.twinrl_pieces import Counts
 
 PARTS = ("id", "ood")
-ARM_STAGES = ("robot", "buffer", "resets", "process")
+OF_ROUNDS = ("robot", "buffer", "resets", "process", "lerobot")
 
 
 def show(found: dict[str, Any], console: Console) -> None:
@@ -36,7 +36,7 @@ def show(found: dict[str, Any], console: Console) -> None:
             f"deadlock: {row['successes']} successes in {row['episodes']} OOD episodes, {row['robot_steps']} steps; "
             f"OOD after: {after}"
         )
-    for stage in (*ARM_STAGES, "lerobot"):
+    for stage in OF_ROUNDS:
         for name, row in found.get(stage, {}).items():
             last = row["rounds"][-1]
             parts = ", ".join(f"{part} {Counts.model_validate(last[part]).words}" for part in PARTS)

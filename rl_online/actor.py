@@ -84,7 +84,7 @@ class ActFigures(Config):
     env_steps: int
     chunks: int
     corrected: int
-    """Chunks that the scripted person did."""
+    """Chunks that whoever looked on did."""
     seconds: float
     unacknowledged: int
 
@@ -178,6 +178,8 @@ def open_supervisor(config: ActOnline, env: ChunkEnv) -> Supervisor | None:
     """None where nobody is asked to look on. Raises `BadInput` where a twin has no demonstrations to bend."""
     world = env.world
     if config.helped == 0:
+        if config.ways is not None:
+            raise BadInput("--ways are for whoever helps, and nobody does", "--helped 0.5, or leave out --ways")
         return None
     if isinstance(world, BenchWorld):
         return StandIn(world, config.helped, config.seed)

@@ -24,7 +24,7 @@ from rich.table import Table
 from hardware import artefact
 from hardware import config as configs
 from hardware.config import Config
-from hardware.errors import TandemError
+from hardware.errors import BadInput, TandemError
 from rl_online.demo.stages import Stage, WholeDemo, stages, told
 
 log = logging.getLogger(__name__)
@@ -63,6 +63,9 @@ class StageFailed(TandemError):
 def demo(config: WholeDemo) -> int:
     """The verb. Raises `StageFailed` that names the log."""
     done: list[StageDone] = []
+    names = [stage.name for stage in stages(config)]
+    if config.until and config.until not in names:
+        raise BadInput(f"no stage '{config.until}'; have: {', '.join(names)}")
     for stage in stages(config):
         file = config.output / STAGES / f"{stage.name}.json"
         if not file.is_file():

@@ -122,14 +122,17 @@ class Corrector:
         self.world, self.ways, self.done_steps, self.share = world, ways, done_steps, share
         self._patience: dict[int, Patience] = {}
         self._way: dict[int, Way] = {}
-        self._rng = np.random.default_rng([seed, 1])
+        self._has_acted: set[int] = set()
+        """Where the policy has done a chunk since the episode, or its turn, began."""
+        self._looks, self._patient = (np.random.default_rng([seed, stream]) for stream in (1, 2))
 
     def begin(self, env: int) -> None:
         self._way.pop(env, None)
         self._patience.pop(env, None)
-        if self._rng.random() < self.share:
+        self._has_acted.discard(env)
+        if self._looks.random() < self.share:
             now = self._now(env)
-            self._patience[env] = Patience(now, CLOSED * self.ways.opened(now), self.world.rate_hz, self._rng)
+            self._patience[env] = Patience(now, CLOSED * self.ways.opened(now), self.world.rate_hz, self._patient)
 
     def correction(self, env: int, horizon_steps: int) -> Float[ndarray, "T D"] | None:
         patience = self._patience.get(env)
@@ -142,7 +145,9 @@ class Corrector:
                 if chunk is not None:
                     return chunk
                 del self._way[env]
-            said = patience.passes(now, self.done_steps)
+                self._has_acted.discard(env)
+            said = patience.passes(now, self.done_steps if env in self._has_acted else 0)
+            self._has_acted.add(env)
             if said != "waits":
                 patience.renew()
             if said != "over":

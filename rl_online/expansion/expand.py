@@ -119,6 +119,8 @@ def given_paths(config: ExpandDemos, object_name: str) -> list[warp.ToolPath]:
 def paths_of(demos: Path, arm: ArmName, object_name: str) -> list[warp.ToolPath]:
     """Stored demonstrations as the tool's ways. Raises `BadInput` where no column of theirs is of the object's pose."""
     given = open_demonstrations(demos, demos.name)
+    if len(given) == 0:
+        raise BadInput(f"{demos} holds no demonstration", "record some: tandem rl demos")
     kinematics = Kinematics(kinematic_model(ARMS[arm]), TIP)
     return [path_of(given, number, object_name, kinematics) for number in range(len(given))]
 

@@ -111,7 +111,10 @@ class Agent:
         return figures
 
     def weights_of(self, stage: Stage) -> ActorWeights:
-        return self.algorithm.offline if stage == "offline" else self.algorithm.online
+        """Without L_Q while the critic warms up."""
+        weights = self.algorithm.offline if stage == "offline" else self.algorithm.online
+        is_warm = self.progress.critic_updates >= self.algorithm.critic_warm_up
+        return weights if is_warm else weights.but(value=0.0)
 
     def rows(self, batch: Transitions) -> Rows:
         chunks = of_chunks(batch.rewards.astype(np.float64), batch.terminated, batch.executed, self.algorithm.gamma)
@@ -217,7 +220,7 @@ class Agent:
 
     def published(self) -> bytes:
         """The acting weights, which are averaged, as safetensors."""
-        return save({name: tensor.detach().cpu().contiguous() for name, tensor in self.averaged.items()})
+        return as_bytes(self.averaged)
 
     def save(self, file: Path) -> None:
         """Everything, so that the same updates follow after a stop."""
@@ -277,6 +280,11 @@ def take(into: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
         raise BadInput(f"'{wrong[0]}' is of shape {given_one}, not {wanted}")
     for name, tensor in into.items():
         tensor.copy_(given[name])
+
+
+def as_bytes(weights: Mapping[str, Tensor]) -> bytes:
+    """As they are published: safetensors."""
+    return save({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()})
 
 
 def take_weights(policy: TandemVLA, data: bytes) -> None:

@@ -30,7 +30,7 @@ from rl_online.learning.agent import Agent, Stage, take_weights
 from rl_online.learning.link import FOR_ACTORS, LearnerServer, RunSettings
 from rl_online.learning.presets import Algorithm, PresetName, preset
 from rl_online.learning.process_reward import ProcessReward, ProgressJudge
-from rl_online.learning.replay import Mixture, Replay, Transitions, episodes_of, joined, read_all
+from rl_online.learning.replay import CORRECTING, Mixture, Replay, Transitions, episodes_of, joined, read_all
 from vla.demonstrations import (
     Demonstrations,
     cameras_of,
@@ -64,7 +64,8 @@ class LearnOnline(Config):
     """A run from the same policy, in the twin: its acting weights and critics are gone on with, and some of its
     episodes are among what was tried before this run's first."""
     inherit_successes: NonNegativeInt = 20
-    """The newest of them. 20 successes and no failure is the best of TwinRL's ablation."""
+    """The newest of them, those that somebody helped to included. 20 successes and no failure is the best of TwinRL's
+    ablation."""
     inherit_failures: NonNegativeInt = 0
     preset: PresetName = "twinrl"
     process: ProcessReward = ProcessReward()
@@ -74,7 +75,7 @@ class LearnOnline(Config):
     transitions: NonNegativeInt = 2000
     """Chunks to be tried in all, half of each done before the next. 0: offline alone."""
     demo_stride: PositiveInt = 2
-    """Steps between the chunks cut from a demonstration."""
+    """Steps between the chunks cut from a demonstration. With two cameras each takes 60 kB of memory and of disk."""
     publish_every: PositiveInt = 20
     """Critic updates between two versions of the acting weights."""
     checkpoint_every_s: PositiveFloat = 20.0
@@ -189,9 +190,9 @@ class Learner:
         self._lock = threading.Lock()
         self._published = (self.agent.progress.version, self.agent.published())
         self._saved_s = self._heard_s = time.monotonic()
-        self._corrections = int(self.mixture.online.rows(np.arange(len(self.mixture.online))).is_correction.sum())
+        self._corrections = int(np.isin(self.mixture.online.column("source"), CORRECTING).sum())
         self.board = SummaryWriter(
-            str(config.output / "tensorboard"), purge_step=self.agent.progress.critic_updates + 1
+            str(config.output / "tensorboard"), purge_step=self.agent.progress.critic_updates
         )
 
     def _inherit(self, run: Path) -> None:

@@ -50,7 +50,10 @@ class Algorithm(Config):
     critic: CriticSize = CriticSize()
     target_rate: float = Field(default=0.005, gt=0, le=1)
     actor_rate: PositiveFloat = 3e-4
-    """TwinRL's code has 3e-5 for a large policy."""
+    """TwinRL's code has 3e-5 for a large policy. Ours is small: at 3e-4 67 successes in 100 became 76 after 4,500
+    chunks tried in the twin, 83 after 7,500."""
+    critic_warm_up: NonNegativeInt = 100
+    """Critic updates before L_Q counts: a critic that knows nothing yet pulls nowhere. Counted for each run."""
     acting_average: float = Field(default=0.99, ge=0, lt=1)
     """Decay of the averaged weights, which are what acts: single updates move a success rate by a tenth."""
     critic_rate: PositiveFloat = 3e-4

@@ -221,12 +221,13 @@ class Replay:
         return np.array(fresh, bool)
 
     def _check(self, new: Transitions) -> None:
-        for name, (_, row) in layout(self.shape).items():
+        for name, (dtype, row) in layout(self.shape).items():
             values = getattr(new, name)
             if values.shape[1:] != row:
                 raise BadInput(f"'{name}' has rows of {values.shape[1:]}, the replay's are {row}")
-            if name != "floor" and values.dtype.kind == "f" and not np.isfinite(values).all():
-                raise BadInput(f"'{name}' of a transition is not finite")
+            kept = values.astype(dtype)
+            if name != "floor" and kept.dtype.kind == "f" and not np.isfinite(kept).all():
+                raise BadInput(f"'{name}' of a transition is not finite as {dtype}")
 
     def _begin_segment(self) -> None:
         taken = segments(self.folder)

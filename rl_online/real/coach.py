@@ -21,7 +21,8 @@ from hardware.config import Config
 from hardware.dataset.store import EpisodeStore
 from hardware.dataset.stored_episode import StoredEpisode
 from hardware.messages import NANOSECONDS_PER_SECOND
-from rl_online.learning.agent import Agent, take_weights
+from rl_online.learning import embedding
+from rl_online.learning.agent import as_bytes, take_weights
 from rl_online.learning.env import ChunkEnv
 from rl_online.learning.explorer import Explorer
 from rl_online.learning.link import LearnerLink, LearnerLost
@@ -71,7 +72,7 @@ class Coach:
     def __post_init__(self) -> None:
         self.algorithm = preset(self.config.preset)
         self.policy, self.reference = load_policy(self.config.policy), load_policy(self.config.policy)
-        self.initial = Agent(self.policy, self.algorithm).published()
+        self.initial = as_bytes(embedding.learned(self.policy))
         self.link = LearnerLink(self.run / LEARNER)
         self.plan = configs.read(ResetPlan, self.config.plan)
         world = open_world(self.config.world, 1)

@@ -15,6 +15,7 @@ import tyro
 import tandem
 from hardware.bench import phone, task_scene
 from hardware.bench.truth import ObjectTruth, Truth, as_matrix
+from hardware.errors import BadInput
 from rl_online.demo import cell as demo_cell
 from rl_online.demo import loop
 from rl_online.demo.loop import StageDone, StageFailed, run, wait
@@ -62,6 +63,8 @@ def test_a_finished_stage_is_not_run_again_and_a_failed_one_is_named(
 
     monkeypatch.setattr(loop, "run", pretend)
     config = WholeDemo(output=tmp_path, until="align")
+    with pytest.raises(BadInput, match="no stage 'labels'; have: scan, twin, align"):
+        loop.demo(config.but(until="labels"))
     with pytest.raises(StageFailed, match="'align' ended"):
         loop.demo(config)
     assert loop.demo(config) == 0

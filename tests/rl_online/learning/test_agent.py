@@ -8,17 +8,22 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save, save_file
 
+from hardware.bench.tasks.start import TaskStart
 from hardware.errors import BadInput
+from rl_online.actor import ActOnline, Actor
 from rl_online.learning import embedding
 from rl_online.learning.agent import Agent, copies, take_weights
 from rl_online.learning.critic import CriticSize
-from rl_online.learning.presets import PRESETS, ActorWeights, Algorithm
+from rl_online.learning.env import ChunkEnv
+from rl_online.learning.presets import PRESETS, ActorWeights, Algorithm, Rewards
 from rl_online.learning.replay import Transitions, joined
+from rl_online.learning.rollout import ChunkStep, Rollout, row_of
+from tests.rl_online.slider import SliderWorld, interface
 from tests.rl_online.transitions import some
 from tests.vla import small_policy
 from vla.demonstrations import Demonstration
 
-QUICK = PRESETS["twinrl"].but(critic=CriticSize(width=32), actor_rate=1e-3, critic_rate=1e-2)
+QUICK = PRESETS["twinrl"].but(critic=CriticSize(width=32), actor_rate=1e-3, critic_rate=1e-2, critic_warm_up=0)
 
 
 def agent(algorithm: Algorithm = QUICK, seed: int = 0) -> Agent:
@@ -189,6 +194,41 @@ def test_what_a_replay_keeps_is_enough_to_think_again(cameras: tuple[str, ...], 
         for parameter in embedding.learned(made).values():
             parameter.add_(0.1)
     assert np.array_equal(embedding.look(made, [seen]).percept, looks.percept)
+
+
+def test_what_goes_into_the_replay_hangs_on_no_update(tmp_path: Path):
+    """Neither the learner's nor, in an actor, weights that it took; nor after a stop."""
+    made, seen = agent(), [small_policy.batch(3, ())]
+    before = embedding.look(made.reference, seen).seen
+    for number in range(4):
+        made.update(rows(8, made, id=np.arange(8) + 8 * number), "online")
+    assert not np.allclose(embedding.look(made.policy, seen).seen, before)
+    assert np.array_equal(embedding.look(made.reference, seen).seen, before)
+    made.save(tmp_path / "agent.safetensors")
+    again = agent()
+    again.restore(tmp_path / "agent.safetensors")
+    assert np.array_equal(embedding.look(again.reference, seen).seen, before)
+
+    env = ChunkEnv(SliderWorld(1), interface(), Rewards(), 0.98)
+    actor = Actor(ActOnline(run=tmp_path), policy(), env, "policy")
+    take_weights(actor.policy, made.published())
+    step = ChunkStep(
+        state=np.zeros(2), observed=row_of(seen[0], 0), actions=np.zeros((made.shape.horizon_steps, 2)),
+        rewards=np.zeros(made.shape.horizon_steps), terminated=np.zeros(made.shape.horizon_steps, bool), executed=3,
+    )  # fmt: skip
+    actor.take(
+        Rollout(0, TaskStart(x_m=0.0, y_m=0.0, yaw_rad=0.0), [step], timed_out=True, last=row_of(seen[0], 1))
+    )
+    assert np.allclose(actor.waiting[0].seen, before[:1], atol=1e-6)
+    assert np.allclose(actor.waiting[0].next_seen, before[1:2], atol=1e-6)
+
+
+def test_a_critic_that_knows_nothing_yet_does_not_pull():
+    made = agent(QUICK.but(critic_warm_up=2))
+    for number in range(2):
+        assert made.weights_of("online") == ActorWeights(imitation=QUICK.online.imitation, value=0.0)
+        made.update(rows(8, made, id=np.arange(8) + 8 * number), "online")
+    assert made.weights_of("online") == QUICK.online
 
 
 def test_a_demonstration_becomes_chunks_that_end_in_success():

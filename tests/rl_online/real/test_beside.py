@@ -66,7 +66,7 @@ def test_what_a_demonstrator_does_is_let_through(bench: Preflight) -> None:
 
 
 class Follows:
-    """Pushes to the goal, or stands still: what its 'head' says."""
+    """Pushes to the goal, or stands still: what its 'weights' say."""
 
     def __init__(self) -> None:
         self.reach = 0.0
@@ -80,8 +80,8 @@ class Follows:
 def gated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WeightGate:
     policy: Any = Follows()
 
-    def take(of: Follows, head: bytes) -> None:
-        of.reach = float(head)
+    def take(of: Follows, weights: bytes) -> None:
+        of.reach = float(weights)
 
     monkeypatch.setattr("rl_online.real.gate.take_weights", take)
     env = ChunkEnv(SliderWorld(1), interface(), Rewards(), 0.98)
