@@ -88,9 +88,7 @@ COMMANDS: dict[str, dict[str, Command]] = {
         "learn": Command(
             "rl_online.learning.learner", "LearnOnline", "learn", "demonstrations and tried chunks → a policy"
         ),
-        "act": Command(
-            "rl_online.actor", "ActOnline", "act", "try the newest policy, send what came of it"
-        ),
+        "act": Command("rl_online.actor", "ActOnline", "act", "try the newest policy, send what came of it"),
         "guide": Command(
             "rl_online.starts.guide", "GuideResets", "guide", "a reset plan, a twin → starts drawn for the page"
         ),

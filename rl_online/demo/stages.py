@@ -197,7 +197,7 @@ def loop_stages(config: WholeDemo) -> Sequence[Stage]:
         *("--demo-stride", "8", "--json", str(out / "rl.json"), *seed),
     )
     act_words = (
-        *("rl", "act", str(rl), "--envs", "2", "--helped", "0.5", "--ways", demos, "--turns", "4"),
+        *("rl", "act", str(rl), "--envs", "2", "--helped", "1", "--ways", demos, "--turns", "4"),
         *(*in_twin, *seed),
     )
     mine_words = (
