@@ -1,6 +1,6 @@
 """What the policy saw and a whole chunk in, an ensemble's values out; and the losses that teach it.
 
-The observation comes as an embedding that the frozen backbone made once (`cached`): no picture is looked at twice.
+The observation comes as what the policy that the run began with made of it, once (`embedding.Looks.seen`).
 """
 
 from __future__ import annotations
