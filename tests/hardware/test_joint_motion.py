@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hardware.joint_motion import (
@@ -73,6 +73,7 @@ def test_no_jerk_of_the_range_breaks_velocity_or_acceleration(dq, ddq, dt_s):
         assert stop(inside[-1, 1], inside[-1, 2], bounds).fastest <= bounds.velocity + 1e-7
 
 
+@example(1.9999999999999998, 0.125, 0.01)  # the fastest moment is between two looks
 @given(st.floats(-2, 2), accelerations, st.sampled_from([1e-4, 0.002, 0.01, 0.05, 0.3]))
 def test_a_jerk_beyond_the_range_breaks_a_limit(dq, ddq, dt_s):
     bounds = widened((0.0, dq, ddq), BOUNDS)
@@ -81,8 +82,9 @@ def test_a_jerk_beyond_the_range_breaks_a_limit(dq, ddq, dt_s):
     if low <= high and high + more <= BOUNDS.jerk:
         after = advance((0.0, dq, ddq), high + more, dt_s)
         inside = np.array([advance((0.0, dq, ddq), high + more, t) for t in np.linspace(0, dt_s, 200)])
+        between = 0.5 * abs(high + more) * (dt_s / 199) ** 2  # the fastest moment may lie between two looks
         fastest = max(inside[:, 1].max(), after[1] + after[2] * abs(after[2]) / (2 * bounds.jerk))
-        assert fastest > bounds.velocity - 1e-9 or after[2] > bounds.acceleration
+        assert fastest > bounds.velocity - between - 1e-9 or after[2] > bounds.acceleration
 
 
 @given(st.floats(-1, 1), st.floats(-1, 1), st.floats(-5, 5), st.floats(-1e-4, 1e-4), st.floats(-0.05, 0.05))
