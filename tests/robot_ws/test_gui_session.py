@@ -265,21 +265,27 @@ def test_the_stop_key_stops_for_good_until_it_is_released(cell: RunningCell, pag
     press_until(page, "r", "before => Math.abs(tandem.shown.last.q_rad[2] - before) > 0.03", before[2])
 
 
-def test_a_key_pressed_anew_at_once_was_let_go_in_between(page) -> None:
-    """A held key moves nothing after a stop until it is let go; two presses within one heartbeat are two."""
-    held = page.evaluate(
-        """() => {
-          const beats = [];
-          const send = tandem.link.send;
-          tandem.link.send = (message) => message.do === "beat" && beats.push("z" in message.axes);
-          for (const type of ["keydown", "keyup", "keydown", "keyup"]) {
+@pytest.mark.parametrize("waits", [0, 1])
+def test_a_key_pressed_anew_at_once_was_let_go_in_between(page, waits: int) -> None:
+    """A held key moves nothing after a stop until it is let go: two presses within one heartbeat are two, also where
+    the release could not leave at once, as something still waited in the socket.
+    """
+    beats = page.evaluate(
+        """(waits) => {
+          const { link } = tandem, { send, socket } = link, beats = [];
+          link.send = (message) => message.do === "beat" && beats.push("z" in message.axes);
+          link.socket = { readyState: WebSocket.OPEN, bufferedAmount: 0 };
+          link.owesRest = false;
+          ["keydown", "keyup", "keydown", "keyup"].forEach((type, number) => {
+            link.socket.bufferedAmount = number === 1 ? waits : 0;
             document.body.dispatchEvent(new KeyboardEvent(type, { code: "KeyR", bubbles: true }));
-          }
-          tandem.link.send = send;
+          });
+          Object.assign(link, { send, socket });
           return beats;
-        }"""
+        }""",
+        waits,
     )
-    assert held == [True, False, True, False]
+    assert beats == [True, False, True, False]
 
 
 def test_a_second_person_watches_asks_and_gets_the_controls(cell: RunningCell, page) -> None:
