@@ -31,7 +31,7 @@ from rl_online.learning import embedding
 from rl_online.learning.agent import take_weights
 from rl_online.learning.env import ChunkEnv
 from rl_online.learning.explorer import Explorer
-from rl_online.learning.link import FOR_ACTORS, LearnerLink, LearnerLost, RunSettings, patiently
+from rl_online.learning.link import FIRST_PAUSE_S, FOR_ACTORS, LearnerLink, LearnerLost, RunSettings, patiently
 from rl_online.learning.presets import preset
 from rl_online.learning.replay import Transitions, new_ids
 from rl_online.learning.rollout import Rollout, Supervisor, run_episodes
@@ -65,6 +65,9 @@ class ActOnline(Config):
     envs: PositiveInt = 2
     episodes: NonNegativeInt = 0
     """Stops after so many; 0: until the learner has enough."""
+    most_behind: PositiveInt = 32
+    """Chunks that the learner may have left to learn from; with more, acting pauses: what is tried later is of a better
+    policy. An episode is some 25."""
     most_waiting: PositiveInt = 200
     """Episodes that may wait for the learner; then acting pauses."""
     patience_s: PositiveFloat = 600.0
@@ -113,6 +116,7 @@ class Actor:
     def act(self) -> None:
         self.await_learner()
         while not self.over:
+            self.await_learning()
             starts = [self.draw_start() for _ in range(self.env.n_envs)]
             run_episodes(self.env, self.explorer, starts, 0, self.take, keep=True, supervisor=self._supervisor)
             self.hand_over()
@@ -125,6 +129,16 @@ class Actor:
         if not patiently(lambda: self.link.weights(self.have), until_s, lambda: self.stopped) and not self.stopped:
             log.warning("no learner in %.0f s: acting without", self.config.patience_s)
         self.take_weights()
+
+    def await_learning(self) -> None:
+        """Until the learner is not too far behind, or away; not for ever."""
+        until_s = time.monotonic() + self.config.patience_s
+        while self.link.behind > self.config.most_behind and not self.over:
+            if time.monotonic() > until_s:
+                log.warning("the learner is %d chunks behind: acting all the same", self.link.behind)
+                return
+            time.sleep(FIRST_PAUSE_S)
+            self.take_weights()
 
     def draw_start(self) -> TaskStart:
         if self._plan is not None:

@@ -17,6 +17,7 @@ from twin.object_asset import Furniture, Plane, Supports
 from twin.outline import Outline
 from twin.region import Box
 from twin.splat import Splat
+from twin.table_plane import Ground
 from twin.view import covariances
 
 OPAQUE = 0.2
@@ -27,7 +28,7 @@ RESERVED = ("table", "pusher", "world", "physics", "materials", "background", "c
 """Names that the scene's files use themselves."""
 
 
-def read(words: tuple[str, ...], splat: Splat, table: Plane, taken: set[str]) -> tuple[Furniture, ...]:
+def read(words: tuple[str, ...], splat: Splat, ground: Ground, taken: set[str]) -> tuple[Furniture, ...]:
     """Of `NAME=cx,cy,cz,sx,sy,sz[,yaw_deg]`. Raises `BadInput` for a name that is `taken` and an empty box."""
     found: dict[str, Furniture] = {}
     for word in words:
@@ -38,7 +39,7 @@ def read(words: tuple[str, ...], splat: Splat, table: Plane, taken: set[str]) ->
             raise BadInput(
                 f"--furniture {name}: the name is taken", "objects and furniture have names of their own"
             )
-        found[name] = fitted(name, Box.parse(numbers), splat, table)
+        found[name] = fitted(name, Box.parse(numbers), splat, ground)
     return tuple(found.values())
 
 
@@ -51,19 +52,21 @@ def merged(before: Supports | None, table: Plane, new: tuple[Furniture, ...]) ->
     return Supports(table=table, table_friction=before.table_friction, furniture=(*kept, *new))
 
 
-def fitted(name: str, box: Box, splat: Splat, table: Plane) -> Furniture:
+def fitted(name: str, box: Box, splat: Splat, ground: Ground) -> Furniture:
     """Raises `BadInput` for a box in which the scan shows nothing above the table."""
     means = splat.means_m.astype(np.float64)
-    held = box.holds(means) & (table.heights_m(means) > LIFT_M) & (splat.opacities > OPAQUE)
+    held = box.holds(means) & (ground.crust.heights_m(means) > LIFT_M) & (splat.opacities > OPAQUE)
     if held.sum() < FEWEST:
         raise BadInput(
             f"furniture '{name}': the scan shows only {held.sum()} opaque Gaussians in its box, above the table",
             "is the box in the twin's world, in metres? `tandem twin view` shows the axes",
         )
-    shape = _standing(splat, held, table)
+    shape = _standing(splat, held, ground.plane)
     if shape is not None:
         turn = rotation_from_rotvec(np.array([0.0, 0.0, shape.yaw_rad]))
-        pose = table.T_world_table @ Pose.from_parts("table", name, turn, (*shape.centre_m, shape.height_m / 2))
+        pose = ground.plane.T_world_table @ Pose.from_parts(
+            "table", name, turn, (*shape.centre_m, shape.height_m / 2)
+        )
         half_m = (*shape.half_m, shape.height_m / 2)
     else:
         turn = rotation_from_rotvec(np.array([0.0, 0.0, box.yaw_rad]))

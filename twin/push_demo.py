@@ -54,10 +54,10 @@ class Pushed:
 def add_things(bundle: Path, guess: Pose, q_rad: dict[str, float]) -> tuple[ObjectAsset, ...]:
     """Robot, objects, contact. Raises `BadInput` where the arm is not found or nothing stands near it."""
     splat, posed = scene(bundle)
-    table = table_plane.fit(splat)
-    found = robot_alignment.solve(splat, posed, table, "so101", q_rad, guess)
-    robot_splat.take(bundle, splat, table, "so101", found.pose, q_rad)
-    boxes = region.standing(splat, table, segment.robot_members(bundle))
+    ground = table_plane.ground(bundle, splat)
+    found = robot_alignment.solve(splat, posed, ground, "so101", q_rad, guess)
+    robot_splat.take(bundle, splat, ground.crust, "so101", found.pose, q_rad)
+    boxes = region.standing(splat, ground.crust, segment.robot_members(bundle))
     foot_m = found.pose.translation_m[:2]
     nearest = sorted(boxes, key=lambda box: float(np.linalg.norm(np.array(box.centre_m[:2]) - foot_m)))[
         :MOST_THINGS

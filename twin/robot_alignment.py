@@ -33,6 +33,7 @@ from twin.render import scene
 from twin.robot_icp import Fit, Points
 from twin.robot_splat import Link
 from twin.splat import Splat
+from twin.table_plane import Ground
 
 REPORT, OVERLAY = "robot_alignment.json", "robot_alignment.png"
 DEVIATION_LIMIT_MM, DEVIATION_LIMIT_DEG, RESIDUAL_LIMIT_MM = 3.0, 1.0, 2.5
@@ -53,6 +54,9 @@ class AlignRobot(Config):
     """A result of `tandem calibrate base`: the board's place gives the start."""
     near: str | None = None
     """x,y,z,yaw_deg of the base in the twin's world, to some 30 mm and 5°: a start without a board's place."""
+    standing: bool = False
+    """The base stands on the table of the scan, without a riser: its height and lean are the table's, only its place on
+    it and its yaw are looked for. The arm's own crust leaves a millimetre and half a degree of them open."""
     photometric: bool = True
     """Also refine by the arm's picture: some 15 s more."""
     json_file: Annotated[Path | None, tyro.conf.arg(name="json")] = None
@@ -92,8 +96,8 @@ def align(config: AlignRobot) -> int:
     require_all_joints(config.robot, q_rad)
     start = start_of(config)
     splat, posed = scene(config.bundle)
-    table = table_plane.fit(splat)
-    found = solve(splat, posed, table, config.robot, q_rad, start, config.photometric)
+    ground = table_plane.ground(config.bundle, splat)
+    found = solve(splat, posed, ground, config.robot, q_rad, start, config.photometric, config.standing)
     placed = robot_splat.placed_links(config.robot, found.pose, q_rad)
     artefact.write_bytes(config.bundle / OVERLAY, png(overlay(splat, posed, placed)))
     artefact.write_model(config.bundle / REPORT, found)
@@ -101,8 +105,8 @@ def align(config: AlignRobot) -> int:
         artefact.write_model(config.json_file, found)
     show(found, config.bundle)
     gate.check(found.gates)
-    robot_splat.take(config.bundle, splat, table, config.robot, found.pose, q_rad)
-    segment.rebuild_background(config.bundle, splat, table)
+    robot_splat.take(config.bundle, splat, ground.crust, config.robot, found.pose, q_rad)
+    segment.rebuild_background(config.bundle, splat, ground.crust)
     return 0
 
 
@@ -156,22 +160,29 @@ def start_of(config: AlignRobot) -> Pose:
 def solve(
     splat: Splat,
     posed: PosedImages,
-    table: Plane,
+    ground: Ground,
     model: Literal["so101", "panda"],
     q_rad: dict[str, float],
     start: Pose,
     photometric: bool = True,
+    standing: bool = False,
 ) -> RobotAlignment:
     """Raises `BadInput` where the scan shows no arm near the start."""
     surface = model_points(robot_splat.placed_links(model, Pose.identity("world", "base"), q_rad))
-    seen = robot_icp.seen_surface(splat, posed, table, start.apply(surface.xyz))
-    fit = robot_icp.align(seen, surface, start.matrix)
-    unsure_m, unsure_rad = deviations(seen, surface, fit)
+    freedom = robot_icp.FREE
+    if standing:
+        start, freedom = stood_on(ground.plane, start, surface), robot_icp.STANDING
+    seen = robot_icp.seen_surface(splat, posed, ground.crust, start.apply(surface.xyz))
+    fit = robot_icp.align(seen, surface, start.matrix, freedom)
+    unsure_m, unsure_rad = deviations(seen, surface, fit, freedom)
     answer = Pose("world", "base", fit.T_world_base)
     by_picture: tuple[float | None, float | None, float | None] = (None, None, None)
     if photometric:
         links = robot_splat.placed_links(model, answer, q_rad)
-        refined = robot_photo.refine(rasteriser(), splat, posed, table, links, (unsure_m, unsure_rad))
+        in_world = np.kron(np.eye(2), answer.rotation) @ freedom
+        refined = robot_photo.refine(
+            rasteriser(), splat, posed, ground.crust, links, (unsure_m, unsure_rad), in_world
+        )
         better = Pose("world", "base", refined.motion @ answer.matrix)
         moved_m, moved_rad = answer.distance_to(better)
         by_picture = 1e3 * moved_m, math.degrees(moved_rad), 1 - refined.after / max(refined.before, 1e-9)
@@ -193,6 +204,17 @@ def solve(
     )
 
 
+def stood_on(table: Plane, base: Pose, model: Points) -> Pose:
+    """The base turned by the least that has its z axis along the table's normal, its lowest point on the table."""
+    z, normal = base.rotation[:, 2], np.array(table.normal)
+    axis = np.cross(z, normal)
+    sine, cosine = float(np.linalg.norm(axis)), float(z @ normal)
+    turn = rotation_from_rotvec(axis / max(sine, 1e-12) * math.atan2(sine, cosine))
+    upright = Pose.from_parts("world", "base", turn @ base.rotation, base.translation_m)
+    lowest_m = float(table.heights_m(upright.apply(model.xyz)).min())
+    return Pose.from_parts("world", "base", upright.rotation, base.translation_m - lowest_m * normal)
+
+
 def model_points(links: list[Link]) -> Points:
     """All links' surfaces in the frame that they are placed in."""
     xyz = np.concatenate([link.T_world_link.apply(link.points) for link in links])
@@ -200,9 +222,9 @@ def model_points(links: list[Link]) -> Points:
     return Points(xyz, normals, np.zeros(len(xyz), np.int64))
 
 
-def deviations(seen: Points, model: Points, fit: Fit) -> tuple[float, float]:
+def deviations(seen: Points, model: Points, fit: Fit, freedom: Float[ndarray, "6 K"]) -> tuple[float, float]:
     """(metres, radians). Drawing views again does not show what all have in common: the crust's own distance does."""
-    drawn_m, drawn_rad = robot_icp.spread(seen, model, fit)
+    drawn_m, drawn_rad = robot_icp.spread(seen, model, fit, freedom)
     lever_m = float(np.sqrt(((model.xyz - model.xyz.mean(0)) ** 2).sum(1).mean()))
     return math.hypot(drawn_m, fit.residual_m), math.hypot(drawn_rad, fit.residual_m / 2 / lever_m)
 

@@ -40,6 +40,8 @@ LEAST_EXPLAINED = 0.2
 """Of the model's points, hidden ones too. On the bench 0.39 at the true place."""
 SHIFTS_M = ((0.0, 0.0, 0.0), (0, 0, 0.02), (0, 0, -0.02), (0.02, 0, 0), (-0.02, 0, 0), (0, 0.02, 0), (0, -0.02, 0))
 """ICP starts there from a guess; whichever explains most of the model wins."""
+FREE, STANDING = np.eye(6), np.eye(6)[:, [0, 1, 5]]
+"""Twists [v, ω] in the base's frame that a descent may take: all; those that leave it on the plane it stands on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,14 +144,16 @@ def _seen(
     return (points[kept] - shift) @ turn, (normals[kept] / length[kept][:, None]) @ turn
 
 
-def align(seen: Points, model: Points, T_world_base: Float[ndarray, "4 4"]) -> Fit:
+def align(
+    seen: Points, model: Points, T_world_base: Float[ndarray, "4 4"], freedom: Float[ndarray, "6 K"] = FREE
+) -> Fit:
     """From a guess within some 30 mm and 5°; the model is in the base frame. Raises `BadInput` without overlap."""
     tree = KDTree(model.xyz)
     fits = []
     for shift in SHIFTS_M:
         start = T_world_base.copy()
         start[:3, 3] += shift
-        fits.append(descend(seen, model, tree, start))
+        fits.append(descend(seen, model, tree, start, freedom=freedom))
     best = max(fits, key=lambda fit: fit.explained)
     if best.matched < FEWEST or best.explained < LEAST_EXPLAINED:
         raise _no_overlap(f"the scan's surface explains {100 * best.explained:.0f} % of the arm")
@@ -162,8 +166,9 @@ def descend(
     tree: KDTree,
     T_world_base: Float[ndarray, "4 4"],
     gates_m: Sequence[float] = GATES_M,
+    freedom: Float[ndarray, "6 K"] = FREE,
 ) -> Fit:
-    """One descent from one start."""
+    """One descent from one start, along the twists that the columns of `freedom` span."""
     T, matched, residual_m = T_world_base.copy(), 0, np.inf
     for gate_m in gates_m:
         T_base_world = np.linalg.inv(T)
@@ -179,9 +184,9 @@ def descend(
         off_m = ((x - p) * n).sum(1)
         reach_m = min(4 * max(1e-3, 1.4826 * float(np.median(np.abs(off_m)))), gate_m)
         weight = np.clip(1 - (off_m / reach_m) ** 2, 0, None) ** 2
-        design = np.column_stack([n, np.cross(x, n)])
-        normal = design.T @ (design * weight[:, None]) + len(x) * 1e-9 * np.eye(6)
-        step = np.linalg.solve(normal, -design.T @ (weight * off_m))
+        design = np.column_stack([n, np.cross(x, n)]) @ freedom
+        normal = design.T @ (design * weight[:, None]) + len(x) * 1e-9 * np.eye(design.shape[1])
+        step = freedom @ np.linalg.solve(normal, -design.T @ (weight * off_m))
         T = T @ np.linalg.inv(Pose.exp("base", "base", step).matrix)
         matched, residual_m = len(near), float(np.median(np.abs(off_m)))
     return Fit(T, matched, residual_m, explained(seen, model, T))
@@ -194,7 +199,9 @@ def explained(seen: Points, model: Points, T_world_base: Float[ndarray, "4 4"]) 
     return float(np.isfinite(distance).mean())
 
 
-def spread(seen: Points, model: Points, fit: Fit, rounds: int = 12) -> tuple[float, float]:
+def spread(
+    seen: Points, model: Points, fit: Fit, freedom: Float[ndarray, "6 K"] = FREE, rounds: int = 12
+) -> tuple[float, float]:
     """(metres, radians) by which the answer varies when views are drawn with replacement: one standard deviation."""
     rng, tree = np.random.default_rng(0), KDTree(model.xyz)
     views = np.unique(seen.view)
@@ -202,7 +209,7 @@ def spread(seen: Points, model: Points, fit: Fit, rounds: int = 12) -> tuple[flo
     moves = []
     for _ in range(rounds):
         drawn = np.concatenate([of_view[view] for view in rng.choice(views, len(views))])
-        again = descend(seen.select(drawn[::3]), model, tree, fit.T_world_base, GATES_M[-5:])
+        again = descend(seen.select(drawn[::3]), model, tree, fit.T_world_base, GATES_M[-5:], freedom)
         moves.append(Pose("base", "base", np.linalg.inv(fit.T_world_base) @ again.T_world_base).log())
     deviation = np.std(np.array(moves), axis=0)
     return float(np.linalg.norm(deviation[:3])), float(np.linalg.norm(deviation[3:]))

@@ -101,9 +101,18 @@ def quat_slopes(quats_wxyz: Float[ndarray, "N 4"]) -> Float[ndarray, "N 3 4"]:
 
 
 def refine(
-    draw: Rasteriser, splat: Splat, posed: PosedImages, table: Plane, links: list[Link], unsure: tuple[float, float]
+    draw: Rasteriser,
+    splat: Splat,
+    posed: PosedImages,
+    table: Plane,
+    links: list[Link],
+    unsure: tuple[float, float],
+    freedom: Float[ndarray, "6 K"],
 ) -> Refined:
-    """`links` stand where geometry puts them, to within `unsure` (metres, radians). Some 15 s on one core."""
+    """`links` stand where geometry puts them, to within `unsure` (metres, radians). Some 15 s on one core.
+
+    The columns of `freedom` span the twists [v, ω] in the world, about the arm's middle, that are looked at.
+    """
     placed = np.concatenate([link.T_world_link.apply(link.points) for link in links])
     means = splat.means_m.astype(np.float64)
     distance, _ = KDTree(placed).query(means, distance_upper_bound=0.05)
@@ -117,16 +126,18 @@ def refine(
         mask = cv2.dilate(alone.astype(np.uint8), np.ones((MASK_PX, MASK_PX), np.uint8)) > 0
         targets.append(Target(camera, T_cam_world, draw.render(splat, camera, T_cam_world).rgb, mask))
     loss = PhotoLoss(draw, splat.select(~own), arm, targets)
-    scale = np.repeat(unsure, 3)
+    scale = np.repeat(unsure, 3)[:, None] * freedom
     values: list[float] = []
 
-    def posterior(step: Float[ndarray, 6]) -> tuple[float, Float[ndarray, 6]]:
-        value, slope = loss(step * scale)
+    def posterior(step: Float[ndarray, " K"]) -> tuple[float, Float[ndarray, " K"]]:
+        value, slope = loss(scale @ step)
         values.append(value)
-        return value + PRIOR * float(step @ step), slope * scale + 2 * PRIOR * step
+        return value + PRIOR * float(step @ step), slope @ scale + 2 * PRIOR * step
 
-    found = minimize(posterior, np.zeros(6), jac=True, method="L-BFGS-B", options={"maxfun": MOST_CALLS})
-    return Refined(loss.motion(found.x * scale), values[0], float(found.fun - PRIOR * found.x @ found.x))
+    found = minimize(
+        posterior, np.zeros(freedom.shape[1]), jac=True, method="L-BFGS-B", options={"maxfun": MOST_CALLS}
+    )
+    return Refined(loss.motion(scale @ found.x), values[0], float(found.fun - PRIOR * found.x @ found.x))
 
 
 def painted(links: list[Link], arm: Splat) -> Splat:

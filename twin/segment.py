@@ -31,6 +31,7 @@ from twin.region import Box
 from twin.render import scene
 from twin.splat import Splat
 from twin.splat_motion import moved
+from twin.table_plane import Ground
 from twin.view import covariances
 
 log = logging.getLogger(__name__)
@@ -76,12 +77,12 @@ def segment(config: SegmentTwin) -> int:
     """Writes objects/NAME/{object.json,splat.ply}, background.ply and supports.json. Returns the exit code."""
     object_asset.require_metric(config.bundle)
     splat, posed = scene(config.bundle)
-    table = table_plane.fit(splat)
-    supports = stood_on(config, splat, table)
+    ground = table_plane.ground(config.bundle, splat)
+    supports = stood_on(config, splat, ground)
     things = config.object or config.box or config.without or config.find
     no_things = (config.robot or config.furniture) and not things
     assets = {}
-    boxes = {} if no_things else asked(config, splat, table, supports)
+    boxes = {} if no_things else asked(config, splat, ground.crust, supports)
     if unknown := sorted(set(config.fixed) - boxes.keys()):
         raise BadInput(
             f"--fixed {unknown[0]}: nothing of this name is taken now; have: {', '.join(boxes) or 'none'}",
@@ -89,7 +90,7 @@ def segment(config: SegmentTwin) -> int:
         )
     for name, box in boxes.items():
         try:
-            asset, members = cut(config, splat, posed, table, name, box)
+            asset, members = cut(config, splat, posed, ground, name, box)
         except BadInput as error:
             if not config.find:
                 raise
@@ -101,19 +102,19 @@ def segment(config: SegmentTwin) -> int:
     artefact.write_model(config.bundle / object_asset.SUPPORTS, supports)
     if config.robot is not None:
         given = read(RobotAsset, config.robot)
-        asset = robot_splat.take(config.bundle, splat, table, given.model, given.pose, given.q_rad)
+        asset = robot_splat.take(config.bundle, splat, ground.crust, given.model, given.pose, given.q_rad)
         log.info("the %s: %d links", given.model, len(asset.links))
-    rebuild_background(config.bundle, splat, table)
+    rebuild_background(config.bundle, splat, ground.crust)
     Console().print(_table(assets))
     return 0
 
 
-def stood_on(config: SegmentTwin, splat: Splat, table: Plane) -> Supports:
+def stood_on(config: SegmentTwin, splat: Splat, ground: Ground) -> Supports:
     """Table and furniture, also what earlier calls wrote. Raises `BadInput` for furniture that is none."""
     file = config.bundle / object_asset.SUPPORTS
     before = read(Supports, file) if file.is_file() else None
     taken = {*config.object, *object_asset.names(config.bundle)}
-    supports = furniture.merged(before, table, furniture.read(config.furniture, splat, table, taken))
+    supports = furniture.merged(before, ground.plane, furniture.read(config.furniture, splat, ground, taken))
     for piece in supports.furniture:
         if piece.name in config.object:
             raise BadInput(f"--object {piece.name}: furniture has this name", "objects have names of their own")
@@ -156,12 +157,12 @@ def asked(config: SegmentTwin, splat: Splat, table: Plane, supports: Supports) -
 
 
 def cut(
-    config: SegmentTwin, splat: Splat, posed: PosedImages, table: Plane, name: str, box: Box
+    config: SegmentTwin, splat: Splat, posed: PosedImages, ground: Ground, name: str, box: Box
 ) -> tuple[ObjectAsset, Bool[ndarray, " N"]]:
     """The asset and which Gaussians are its own. Raises `BadInput` for an empty box and for a thing in the air."""
     means = splat.means_m.astype(np.float64)
     held = box.holds(means)
-    heights = table.heights_m(means)
+    heights = ground.crust.heights_m(means)
     candidate = held & (heights > LIFT_M) & (splat.opacities > config.least_opacity)
     if candidate.sum() < FEWEST:
         _refuse(name, box, splat, held, heights)
@@ -172,7 +173,7 @@ def cut(
         candidate[chosen[~inside]] = False
         if candidate.sum() < FEWEST:
             raise BadInput(f"'{name}': the masks leave {candidate.sum()} Gaussians", "--masks none, or another box")
-    T_table_world = table.T_world_table.inverse()
+    T_table_world = ground.plane.T_world_table.inverse()
     turned = T_table_world.rotation
     shapes = turned @ covariances(splat.select(candidate)).astype(np.float64) @ turned.T
     lowest_m = float(np.quantile(heights[candidate] - np.sqrt(shapes[:, 2, 2]), 0.02))
@@ -183,8 +184,8 @@ def cut(
         )
     weights = splat.opacities[candidate].astype(np.float64)
     shape = outline.read(T_table_world.apply(means[candidate]), weights, shapes)
-    members = _members(splat, shape, T_table_world.apply(means), held)
-    return _asset(name, table, shape, int(members.sum())), members
+    members = _members(splat, shape, T_table_world.apply(means), heights, held)
+    return _asset(name, ground.plane, shape, int(members.sum())), members
 
 
 def _refuse(name: str, box: Box, splat: Splat, held: ndarray, heights: ndarray) -> None:
@@ -203,13 +204,17 @@ def _refuse(name: str, box: Box, splat: Splat, held: ndarray, heights: ndarray) 
 
 
 def _members(
-    splat: Splat, shape: Outline, points: Float[ndarray, "N 3"], held: Bool[ndarray, " N"]
+    splat: Splat,
+    shape: Outline,
+    points: Float[ndarray, "N 3"],
+    heights: Float[ndarray, " N"],
+    held: Bool[ndarray, " N"],
 ) -> Bool[ndarray, " N"]:
-    """In the outline with a margin, from the table up, and not so large that it is haze."""
+    """In the outline with a margin, from the table's crust up, and not so large that it is haze."""
     within = shape.outside_m(points[:, :2]) < MARGIN_M
-    high = (points[:, 2] > 0) & (points[:, 2] < shape.height_m + MARGIN_M)
+    high = (heights > 0) & (points[:, 2] < shape.height_m + MARGIN_M)
     haze = splat.scales_m.max(1) > max(*shape.half_m, shape.height_m / 2)
-    return (within | (held & (points[:, 2] > LIFT_M))) & high & ~haze
+    return (within | (held & (heights > LIFT_M))) & high & ~haze
 
 
 def _asset(name: str, table: Plane, shape: Outline, gaussians: int) -> ObjectAsset:

@@ -42,7 +42,9 @@ def tell(scan: Path, twin: Path, notes: Path, config: PlantConfig) -> None:
 def write(notes: Path, truth: Truth) -> None:
     """`ALIGN` and `SEGMENT` in that folder."""
     notes.mkdir(parents=True, exist_ok=True)
-    artefact.write_text(notes / ALIGN, json.dumps({"q": angles(truth), "near": near(truth)}) + "\n")
+    artefact.write_text(
+        notes / ALIGN, json.dumps({"q": angles(truth), "near": near(truth), "standing": True}) + "\n"
+    )
     boxes = {"block": block_box(truth), "tray": tray_box(truth)}
     drawn = {"object": [*boxes], "box": [*boxes.values()], "fixed": ["tray"]}
     artefact.write_text(notes / SEGMENT, json.dumps(drawn) + "\n")

@@ -170,4 +170,6 @@ def show(console: Console, found: DemoFigures, output: Path) -> None:
         table.add_row(one.name, f"{one.seconds / 60:.1f} min", f"{one.cpu_seconds / 60:.1f} min", one.found)
     table.add_row("all", f"{found.minutes:.1f} min", f"{found.cpu_minutes:.1f} min", "")
     console.print(table)
-    console.print(f"report: {output / 'real' / 'report.html'}", highlight=False, soft_wrap=True)
+    report = output / "real" / "report.html"
+    if report.is_file():
+        console.print(f"report: {report}", highlight=False, soft_wrap=True)

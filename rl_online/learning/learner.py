@@ -7,6 +7,7 @@ command goes on from both. Actors find it again by themselves.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Sequence
@@ -228,6 +229,12 @@ class Learner:
         return self._published[0]
 
     @property
+    def behind(self) -> int:
+        agent, tried = self.agent.progress, min(len(self.mixture.online), self.config.transitions)
+        done = (agent.critic_updates - agent.offline_updates) / self.config.algorithm.updates_per_transition
+        return max(0, math.ceil(tried - done))
+
+    @property
     def finished(self) -> bool:
         return len(self.mixture.online) >= self.config.transitions > 0
 
@@ -275,7 +282,7 @@ class Learner:
                     for _ in range(have - shown):
                         advance("")
                     shown = have
-                    if self.finished and self.has_caught_up:
+                    if self.finished and not self.behind:
                         time.sleep(3 * IDLE_S)  # actors hear of it with the answer that is under way
                         return True
                     if not self.finished and time.monotonic() - self._heard_s > self.config.idle_timeout_s:
@@ -283,16 +290,9 @@ class Learner:
         finally:
             server.close()
 
-    @property
-    def has_caught_up(self) -> bool:
-        """All updates that the chunks tried so far allow are done."""
-        agent, tried = self.agent.progress, min(len(self.mixture.online), self.config.transitions)
-        allowed = tried * self.config.algorithm.updates_per_transition
-        return agent.critic_updates - agent.offline_updates >= allowed
-
     def _learn_once(self) -> None:
         """One update, unless the learner is ahead of what was tried; then a short rest."""
-        if self.has_caught_up:
+        if not self.behind:
             time.sleep(IDLE_S)
             return
         self.update("online")

@@ -78,6 +78,11 @@ class Desk(Protocol):
     def version(self) -> int: ...
 
     @property
+    def behind(self) -> int:
+        """Chunks tried that were not learned from yet."""
+        ...
+
+    @property
     def finished(self) -> bool:
         """Actors may stop."""
         ...
@@ -137,7 +142,8 @@ class LearnerServer:
         try:
             if isinstance(message, str):
                 raise BadInput("a message is binary")
-            return wire.pack(self._done(wire.unpack(message)) | {"finished": self._desk.finished})
+            done = self._done(wire.unpack(message))
+            return wire.pack(done | {"finished": self._desk.finished, "behind": self._desk.behind})
         except (TandemError, wire.WireError, TypeError, ValueError) as error:
             log.warning("a message of an actor is refused: %s", error)
             return wire.pack({"error": str(error)})
@@ -159,6 +165,8 @@ class LearnerLink:
         self._connection: ClientConnection | None = None
         self._pause_s = self._try_after_s = 0.0
         self.version, self.finished = -1, False
+        self.behind = 0
+        """Of the learner, when it answered last; 0 while it is away: nobody is to be waited for."""
 
     def add(self, rows: Transitions) -> None:
         """Returns once the learner has them on disk. Raises `LearnerLost`: offer them again."""
@@ -192,6 +200,7 @@ class LearnerLink:
         if "error" in answer:
             raise BadInput(f"the learner refuses: {answer['error']}")
         self.finished = answer.get("finished") is True
+        self.behind = _whole(answer, "behind")
         return answer
 
     def _connected(self) -> ClientConnection:
@@ -216,6 +225,7 @@ class LearnerLink:
 
     def _lost(self, why: str) -> LearnerLost:
         self.close()
+        self.behind = 0
         self._pause_s = min(max(2 * self._pause_s, FIRST_PAUSE_S), LONGEST_PAUSE_S)
         self._try_after_s = time.monotonic() + self._pause_s
         return LearnerLost(f"the learner does not answer: {why}", "tandem rl learn starts it again")

@@ -46,6 +46,22 @@ def test_the_arm_is_found_from_a_guess_21_mm_and_5_degrees_off(aligned):
     assert np.degrees(turn_rad) < 0.5
 
 
+@pytest.mark.parametrize("photometric", [False, True])
+def test_a_standing_base_is_as_high_and_leans_as_its_table_does(bundle, photometric):
+    """From a start that leans by 4° in the air: no lean and no height are made of the crust's noise."""
+    splat, posed = scene(bundle)
+    ground = table_plane.ground(bundle, splat)
+    leaning = Pose.from_parts(
+        "world", "base", rotation_from_rotvec(np.array([0.05, -0.05, 0.25])), (-0.09, 0.04, 0.005)
+    )
+    found = solve(splat, posed, ground, "so101", Q_RAD, leaning, photometric, standing=True).pose
+    assert found.rotation[:, 2] == pytest.approx(np.array(ground.plane.normal), abs=1e-9)
+    base = robot_splat.placed_links("so101", found, Q_RAD)[0]
+    assert ground.plane.heights_m(base.T_world_link.apply(base.points)).min() == pytest.approx(0, abs=1e-6)
+    assert found.distance_to(BASE)[0] < 0.003
+    assert np.degrees(found.distance_to(BASE)[1]) < 0.5
+
+
 def test_result_picture_and_link_splats_are_written(aligned):
     report = json.loads((aligned.parent / "out.json").read_text())
     assert 15 < report["from_start_mm"] < 30
@@ -60,11 +76,11 @@ def test_result_picture_and_link_splats_are_written(aligned):
 def test_a_place_without_an_arm_is_refused(bundle, tmp_path):
     splat, posed = scene(small.write(tmp_path / "empty", small.box()))
     with pytest.raises(BadInput, match="does not overlap with the robot"):
-        solve(splat, posed, table_plane.fit(splat), "so101", Q_RAD, BASE, False)
+        solve(splat, posed, table_plane.ground(tmp_path / "empty", splat), "so101", Q_RAD, BASE, False)
     full, posed = scene(bundle)
     far = Pose("world", "base", BASE.matrix + 3 * np.eye(4, k=3))
     with pytest.raises(BadInput, match="no camera of the scan looks at"):
-        solve(full, posed, table_plane.fit(full), "so101", Q_RAD, far, False)
+        solve(full, posed, table_plane.ground(bundle, full), "so101", Q_RAD, far, False)
 
 
 @pytest.mark.parametrize(

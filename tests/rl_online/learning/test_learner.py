@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -15,12 +16,15 @@ import torch
 
 from hardware import artefact
 from hardware.errors import BadInput
+from rl_online.actor import ActOnline, Actor
 from rl_online.episode_log import EpisodeLog, store_episode
 from rl_online.learning.agent import Agent
+from rl_online.learning.env import ChunkEnv
 from rl_online.learning.learner import CHECKPOINT, ONLINE, Learner, LearnOnline
 from rl_online.learning.link import ADDRESS, Address, LearnerLink, LearnerLost, LearnerServer, patiently
-from rl_online.learning.presets import PRESETS
+from rl_online.learning.presets import PRESETS, Rewards
 from rl_online.learning.replay import Mixture, Replay, Transitions
+from tests.rl_online.slider import SliderWorld, interface
 from tests.rl_online.transitions import SHAPE, some
 from tests.vla import small_policy
 from vla.policy_file import load_policy, save_policy
@@ -34,6 +38,7 @@ class SmallDesk:
 
     version = 3
     finished = False
+    behind = 0
 
     def __init__(self, folder: Path) -> None:
         self.mixture = Mixture(Replay(folder / "demos", SHAPE), Replay(folder / "online", SHAPE))
@@ -84,6 +89,41 @@ def test_an_actor_finds_a_learner_that_came_back_on_another_port(tmp_path: Path)
     assert len(desk.mixture.online) == 2
     link.close()
     second.close()
+    desk.mixture.close()
+
+
+def test_an_actor_waits_for_a_learner_that_is_behind_but_not_for_one_that_is_away(tmp_path: Path):
+    desk = SmallDesk(tmp_path)
+    server = LearnerServer(desk, tmp_path)
+    env = ChunkEnv(SliderWorld(1), interface(), Rewards(), 0.98)
+    actor = Actor(ActOnline(run=tmp_path, most_behind=5), small_policy.policy(), env, "policy")
+    actor.have = 3  # the newest
+
+    def waited(seconds: float) -> bool:
+        """Whether it still does after so long."""
+        thread = threading.Thread(target=actor.await_learning, daemon=True)
+        actor.link.behind = desk.behind
+        thread.start()
+        thread.join(seconds)
+        waits = thread.is_alive()
+        desk.behind = 5
+        thread.join(10)
+        assert not thread.is_alive()
+        return waits
+
+    assert not waited(5.0)
+    desk.behind = 6
+    assert waited(0.5)
+    desk.behind, desk.finished = 6, True
+    assert not waited(5.0)
+    desk.behind, desk.finished = 6, False
+    actor.config = actor.config.but(patience_s=0.2)
+    assert not waited(5.0)
+    desk.behind = 6
+    actor.config = actor.config.but(patience_s=60.0)
+    server.close()
+    assert not waited(10.0)
+    actor.link.close()
     desk.mixture.close()
 
 
