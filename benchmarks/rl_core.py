@@ -30,9 +30,10 @@ from benchmarks import machine
 from rl_online.learning.agent import Agent
 from rl_online.learning.env import ChunkEnv
 from rl_online.learning.presets import PRESETS, Rewards
-from rl_online.learning.replay import Mixture, Replay, Transitions, new_ids
+from rl_online.learning.replay import Mixture, Replay
 from rl_online.worlds.open_world import WorldChoice, open_world
 from rl_online.worlds.world import pose_columns
+from tests.rl_online.transitions import some
 from vla import fast_tokens
 from vla.backbone import Architecture
 from vla.normalise import DatasetQuantiles, Quantiles
@@ -106,37 +107,11 @@ def environments(counts: list[int], chunks: int, bundle: Path | None, sees: bool
     return rows
 
 
-def made_up(agent: Agent, count: int) -> Transitions:
-    rng, shape = np.random.default_rng(0), agent.shape
-
-    def normal(*row: int) -> np.ndarray:
-        return rng.standard_normal((count, *row)).astype(np.float32)
-
-    return Transitions(
-        id=new_ids(count),
-        percept=normal(shape.percept).astype(np.float16),
-        next_percept=normal(shape.percept).astype(np.float16),
-        known=normal(shape.known),
-        next_known=normal(shape.known),
-        seen=normal(shape.seen),
-        next_seen=normal(shape.seen),
-        actions=normal(HORIZON, shape.action_dims).clip(-1, 1),
-        rewards=np.full((count, HORIZON), -0.05, np.float32),
-        terminated=np.zeros((count, HORIZON), bool),
-        executed=np.full(count, HORIZON // 2),
-        floor=np.full(count, -2.5, np.float32),
-        imitate=np.ones(count, bool),
-        source=np.zeros(count, np.int64),
-        episode=np.arange(count),
-        success=np.zeros(count, np.int64),
-    )
-
-
 def learner(updates: int, cameras: tuple[str, ...] = ()) -> dict[str, float]:
     """Milliseconds of one update (batch 64), offline with the Cal-QL term and online; and of a transition's share."""
     algorithm = PRESETS["twinrl"]
     agent = Agent(policy(("a", "b", "c", "d", "e"), "block", cameras), algorithm)
-    batch, found = made_up(agent, 64), {}
+    batch, found = some(64, shape=agent.shape), {}
     for stage in ("offline", "online"):
         agent.update(batch, stage)
         began = time.process_time()
@@ -152,8 +127,8 @@ def replay(appends: int, draws: int) -> dict[str, float]:
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
         mixture = Mixture(Replay(Path(folder) / "demos", agent.shape), Replay(Path(folder) / "online", agent.shape))
-        mixture.demos.add(made_up(agent, 200))
-        parts = [made_up(agent, 10) for _ in range(appends)]
+        mixture.demos.add(some(200, shape=agent.shape))
+        parts = [some(10, shape=agent.shape) for _ in range(appends)]
         began = time.perf_counter()
         for part in parts:
             mixture.add(part)

@@ -15,9 +15,10 @@ vision. Every piece that is finished lies in OUT and is not done again: stop and
   robot     robot steps against success, in rounds of a learner and an actor: `twinrl` after RL in the twin,
             `conrft` and `hil_serl` without a twin; a scripted person looks at half of the episodes of each and
             takes over where the policy gets no further
-  buffer    twinrl again, with other numbers of the twin's successes and failures in the robot's buffer
-  resets    twinrl again, with resets uniform over the regions
-  process   twinrl again, paid for progress, too, in the twin and on the robot
+  buffer    the robot after RL in the twin from the real demonstrations alone (stage twin: there is room to rise), with
+            four numbers of the twin's successes and failures in the robot's buffer; guided resets
+  resets    the same with (20, 0) and resets uniform over the regions
+  process   the same with (20, 0), paid for progress, too, in the twin and on the robot
   lerobot   LeRobot's own HIL-SERL learner on the same bench (`hil_serl_peer.py`), alone and with scripted corrections
 """
 
@@ -160,6 +161,8 @@ class Arm:
     preset: PresetName
     twin: bool = True
     """Begins with what was learned in the twin; otherwise with the policy of the real demonstrations alone."""
+    cell: str = WIDEST
+    """Of the ablation: the policy that RL in the twin began with."""
     guided: bool = True
     inherited: tuple[int, int] | None = None
     """Successes and failures from the twin in the buffer; None: as the scale has it."""
@@ -172,11 +175,14 @@ ROBOT = {
     "conrft": Arm("conrft", twin=False, guided=False),
     "hil_serl": Arm("hil_serl", twin=False, guided=False),
 }
-BUFFER = {f"{one}_{other}": Arm("twinrl", inherited=(one, other)) for one, other in ((0, 0), (20, 20), (20, 40))}
-"""Beside (20, 0), which `twinrl` has. The paper: 5.0k steps and 90 %; 4.5k, 90 %; 7.0k, 70 %; (20, 0) 3.5k, 100 %."""
-RESETS = {"uniform": Arm("twinrl", guided=False)}
-PROCESS = {"process": Arm("twinrl", process=5.0)}
-"""Beside none, which `twinrl` has."""
+BUFFER = {
+    f"{one}_{other}": Arm("twinrl", cell=TAUGHT, inherited=(one, other))
+    for one, other in ((0, 0), (20, 0), (20, 20), (20, 40))
+}
+"""The paper: 5.0k steps and 90 %; 3.5k, 100 %; 4.5k, 90 %; 7.0k, 70 %."""
+RESETS = {"uniform": Arm("twinrl", cell=TAUGHT, guided=False)}
+PROCESS = {"process": Arm("twinrl", cell=TAUGHT, process=5.0)}
+"""Beside (20, 0) of the buffer, which is guided and paid for success alone."""
 ARMS: dict[str, dict[str, Arm]] = {"robot": ROBOT, "buffer": BUFFER, "resets": RESETS, "process": PROCESS}
 PEERS = {"lerobot": 0.0, "lerobot_helped": 0.5}
 """Share of the episodes in which the scripted demonstrator may take over."""
@@ -199,11 +205,11 @@ class Beginning:
 
 def beginning(bench: Bench, arm: Arm, seed: int) -> Beginning:
     """With a twin: RL there, its failure map and its buffer. Without: supervised training on the demonstrations."""
-    cell = WIDEST if arm.twin else "0_0"
+    cell = arm.cell if arm.twin else TAUGHT
     policy, data = bench.policy(cell, seed), bench.data(cell)
     if not arm.twin:
         return Beginning(policy, data, policy, f"untaught_{seed}")
-    name = f"taught_process_{seed}" if arm.process else f"taught_{seed}"
+    name = f"taught_{cell}_{'process_' if arm.process else ''}{seed}"
     taught = bench.twin_rl(cell, seed, arm.process)
     first = taught / "policy"
     resets = None
