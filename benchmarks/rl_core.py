@@ -25,6 +25,9 @@ from rich.console import Console
 from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(1, str(Path(__file__).parents[1] / "tests" / "rl_online"))
+
+from transitions import some
 
 from benchmarks import machine
 from rl_online.learning.agent import Agent
@@ -33,7 +36,6 @@ from rl_online.learning.presets import PRESETS, Rewards
 from rl_online.learning.replay import Mixture, Replay
 from rl_online.worlds.open_world import WorldChoice, open_world
 from rl_online.worlds.world import pose_columns
-from tests.rl_online.transitions import some
 from vla import fast_tokens
 from vla.backbone import Architecture
 from vla.normalise import DatasetQuantiles, Quantiles

@@ -41,11 +41,7 @@ ALONE = (
     "hardware/test_supervisor",
     "hardware/test_up",
     "rl_online/learning/test_learner",
-    "rl_online/learning/test_replay",
-    "twin/sim/test_isaac",
     "vla/test_client",
-    "vla/test_evaluate",
-    "vla/test_lerobot_plugin",
     "vla/test_serve",
 )
 """Folders and files whose tests measure time or start processes: they run with nothing beside them."""

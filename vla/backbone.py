@@ -123,11 +123,12 @@ class Backbone(nn.Module):
         rows, numbers = len(state), self.cameras * self.keypoints.count * NUMBERS
         where, patches = percept[:, :numbers], percept[:, numbers:]
         given = state if self.state_dims else state.new_zeros(rows, 1)
-        told = self.instruction(instruction)
-        scene = self.scene(torch.cat([where, given, told], dim=1))
-        aim = given + self.aim(scene)
-        bound_for = torch.cat([aim, aim - given], dim=1)
-        known = [self.scene_slot(scene), self.aim_slot(bound_for), self.state(given), told]
+        with torch.autocast(state.device.type, enabled=False):  # few rows; places pass through them
+            told = self.instruction(instruction.float())
+            scene = self.scene(torch.cat([where.float(), given.float(), told], dim=1))
+            aim = given + self.aim(scene)
+            bound_for = torch.cat([aim, aim - given], dim=1)
+            known = [self.scene_slot(scene), self.aim_slot(bound_for), self.state(given.float()), told]
         context = torch.cat([self.readers.expand(rows, -1, -1), torch.stack(known, dim=1)], dim=1)
         memory = self.memory_norm(self._patches(patches) if self.cameras else torch.zeros_like(context[:, :1]))
         for layer in self.layers:

@@ -34,10 +34,11 @@ class Keypoints(nn.Module):
         self, fine: Float[Tensor, "B C fine 40"], coarse: Float[Tensor, "B C coarse 112"]
     ) -> Float[Tensor, "B C K 3"]:
         mixed = F.gelu(self.fine(fine) + enlarged(self.coarse(coarse)))
-        heat = torch.einsum("bcph,chk->bckp", mixed, self.of).softmax(dim=-1)
-        places = grid(math.isqrt(fine.shape[2]), heat)
-        at = heat @ places
-        spread = (heat @ places.square() - at.square()).sum(dim=-1, keepdim=True)
+        heat = torch.einsum("bcph,chk->bckp", mixed, self.of).float().softmax(dim=-1)
+        with torch.autocast(heat.device.type, enabled=False):  # bfloat16 knows places to a quarter of a pixel only
+            places = grid(math.isqrt(fine.shape[2]), heat)
+            at = heat @ places
+            spread = (heat @ places.square() - at.square()).sum(dim=-1, keepdim=True)
         return torch.cat([at, spread], dim=-1)
 
 

@@ -59,11 +59,23 @@ class Attention(nn.Module):
         self, x: Float[Tensor, "B L W"], seen: KeysValues, mask: Bool[Tensor, "L S"] | None = None
     ) -> Float[Tensor, "B L W"]:
         """`mask` is true where a row of `x` may look."""
-        mixed = F.scaled_dot_product_attention(self._split(self.query(x)), seen.keys, seen.values, attn_mask=mask)
+        mixed = attend(self._split(self.query(x)), seen, mask)
         return self.out(mixed.transpose(1, 2).flatten(2))
 
     def _split(self, x: Float[Tensor, "B L W"]) -> Float[Tensor, "B heads L d"]:
         return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
+
+
+def attend(
+    queries: Float[Tensor, "B heads L d"], seen: KeysValues, mask: Bool[Tensor, "L S"] | None
+) -> Float[Tensor, "B heads L d"]:
+    """In float32 on a processor, under autocast too: there the gradients of its bfloat16 take four times as long."""
+    if queries.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
+        return F.scaled_dot_product_attention(queries, seen.keys, seen.values, attn_mask=mask)
+    with torch.autocast("cpu", enabled=False):
+        return F.scaled_dot_product_attention(
+            queries.float(), seen.keys.float(), seen.values.float(), attn_mask=mask
+        )
 
 
 class Layer(nn.Module):

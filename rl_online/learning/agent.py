@@ -28,6 +28,7 @@ from rl_online.learning.critic import ChunkCritic, calibrated_gap, follow, targe
 from rl_online.learning.presets import ActorWeights, Algorithm
 from rl_online.learning.replay import Transitions
 from rl_online.learning.returns import of_chunks
+from vla.encoders import has_bfloat16
 from vla.optimisation import average
 from vla.tandem_vla import TandemVLA
 from vla.training_state import moments, part, prefixed, restore_moments
@@ -147,7 +148,8 @@ class Agent:
 
     def critic_losses(self, rows: Rows, stage: Stage, noise: torch.Generator) -> dict[str, Float[Tensor, ""]]:
         with torch.no_grad():
-            following = self._draw(self.next_context(rows), noise)
+            with self._mixed():
+                following = self._draw(self.next_context(rows), noise)
             targets = target(rows.reward, rows.bootstrap, self.slow(rows.next_seen, following))
         values = self.critic(rows.seen, rows.actions)
         losses = {"td": td_loss(values, targets)}
@@ -165,10 +167,12 @@ class Agent:
         scales, drawn = (
             each.to(self.device) for each in self.policy.consistency_head.draw(len(rows.actions), noise)
         )
-        context = self.context(rows)
-        each = self.policy.consistency_head.loss(context, rows.actions, rows.padded, scales, drawn)
+        with self._mixed():
+            context = self.context(rows)
+            each = self.policy.consistency_head.loss(context, rows.actions, rows.padded, scales, drawn)
+            actions = self._draw(context, noise)
         imitation = (each * rows.worth).sum() / rows.worth.sum().clamp(min=1)
-        values = self.critic(rows.seen, self._draw(context, noise))
+        values = self.critic(rows.seen, actions)
         return {"imitation": imitation, "value": -values.mean() / values.detach().abs().mean().clamp(min=1e-3)}
 
     def _update_critic(self, rows: Rows, stage: Stage, noise: torch.Generator) -> dict[str, float]:
@@ -189,6 +193,11 @@ class Agent:
         decay, done = self.algorithm.acting_average, self.progress.actor_updates
         average(self.averaged.values(), self.actor.values(), decay, done)
         return {name: float(loss.detach()) for name, loss in losses.items()}
+
+    def _mixed(self) -> torch.autocast:
+        """Where bfloat16 is native the policy computes in it, as in supervised training; the critics do not."""
+        device = self.device.type
+        return torch.autocast(device, torch.bfloat16, enabled=has_bfloat16(device))
 
     def _step(self, optimiser: torch.optim.Optimizer, loss: Tensor, parameters: list[torch.nn.Parameter]) -> None:
         optimiser.zero_grad()
