@@ -228,8 +228,9 @@ def beginning(bench: Bench, arm: Arm, seed: int) -> Beginning:
 
 def robot_stage(bench: Bench, name: str, arm: Arm, seed: int) -> list[Round]:
     """Round 0 before the robot moves, then rounds of learning on it until the last."""
-    scale, run = bench.scale, bench.out / f"run_{name}_{seed}"
-    start = beginning(bench, arm, seed)
+    scale = bench.scale
+    name = name if arm.cell == WIDEST else f"{arm.cell}_{name}"
+    run, start = bench.out / f"run_{name}_{seed}", beginning(bench, arm, seed)
 
     def tried(policy: Path, key: str) -> dict[str, Counts]:
         return {part: bench.success(policy, part, scale.round_trials, key) for part in PARTS}

@@ -285,7 +285,12 @@ class Bench:
             while not (trying.run / ADDRESS).is_file() and one.poll() is None:
                 time.sleep(0.5)
             with subprocess.Popen(trying.actor(), env=environment) as other:
-                if one.wait() != 0:
+                while one.poll() is None and other.poll() in (None, 0):
+                    time.sleep(0.2)
+                if one.poll() is None:
+                    one.terminate()
+                    raise RuntimeError(f"the actor of {trying.run} ended with {other.returncode}")
+                if one.returncode != 0:
                     other.terminate()
                     raise RuntimeError(f"the learner of {trying.run} ended with {one.returncode}")
                 if other.wait(120) != 0:

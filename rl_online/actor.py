@@ -115,12 +115,13 @@ class Actor:
 
     def act(self) -> None:
         self.await_learner()
+        self.await_learning()
         while not self.over:
-            self.await_learning()
             starts = [self.draw_start() for _ in range(self.env.n_envs)]
             run_episodes(self.env, self.explorer, starts, 0, self.take, keep=True, supervisor=self._supervisor)
             self.hand_over()
             self.take_weights()
+            self.await_learning()
         self.last_words()
 
     def await_learner(self) -> None:
@@ -138,6 +139,7 @@ class Actor:
                 log.warning("the learner is %d chunks behind: acting all the same", self.link.behind)
                 return
             time.sleep(FIRST_PAUSE_S)
+            self.hand_over()
             self.take_weights()
 
     def draw_start(self) -> TaskStart:

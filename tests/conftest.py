@@ -44,7 +44,7 @@ ALONE = (
     "vla/test_client",
     "vla/test_serve",
 )
-"""Folders and files whose tests measure time or start processes: they run with nothing beside them."""
+"""Folders and files whose tests measure time or run processes at their own pace: nothing runs beside them."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

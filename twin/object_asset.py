@@ -99,7 +99,9 @@ class Plane(Config):
     normal: Vector
     offset_m: float
     spread_mm: NonNegativeFloat
-    """Median distance of the Gaussians that it was fitted to."""
+    """Median distance of the points that it was fitted to."""
+    source: Literal["gaussians", "triangulated"] = "gaussians"
+    """Of those points: centres of Gaussians, or what SfM triangulated."""
 
     def heights_m(self, points: Float[ndarray, "N 3"]) -> Float[ndarray, " N"]:
         return points @ np.array(self.normal) - self.offset_m

@@ -67,6 +67,8 @@ class RobotAlignment(Config):
     """`robot_alignment.json`: the answer and how sure it is."""
 
     model: Literal["so101", "panda"]
+    standing: bool
+    """Height and lean were the table's."""
     T_world_base: Rows
     from_start_mm: NonNegativeFloat
     from_start_deg: NonNegativeFloat
@@ -75,7 +77,8 @@ class RobotAlignment(Config):
     explained: float = Field(ge=0, le=1)
     """Share of the model that the scan shows."""
     deviation_mm: NonNegativeFloat
-    """One standard deviation: views drawn again, and the crust's own distance from the model."""
+    """One standard deviation: views drawn again, and the crust's own distance from the model. Of a standing base only
+    what is looked for: an error of the table's plane is not in it."""
     deviation_deg: NonNegativeFloat
     photometric_mm: NonNegativeFloat | None
     """How far the picture moved geometry's answer; None where it was not asked."""
@@ -104,6 +107,7 @@ def align(config: AlignRobot) -> int:
     if config.json_file is not None:
         artefact.write_model(config.json_file, found)
     show(found, config.bundle)
+    segment.warn_of_another_table(config.bundle, ground.plane)
     gate.check(found.gates)
     robot_splat.take(config.bundle, splat, ground.crust, config.robot, found.pose, q_rad)
     segment.rebuild_background(config.bundle, splat, ground.crust)
@@ -168,10 +172,10 @@ def solve(
     standing: bool = False,
 ) -> RobotAlignment:
     """Raises `BadInput` where the scan shows no arm near the start."""
-    surface = model_points(robot_splat.placed_links(model, Pose.identity("world", "base"), q_rad))
-    freedom = robot_icp.FREE
+    links = robot_splat.placed_links(model, Pose.identity("world", "base"), q_rad)
+    surface, freedom = model_points(links), robot_icp.FREE
     if standing:
-        start, freedom = stood_on(ground.plane, start, surface), robot_icp.STANDING
+        start, freedom = stood_on(ground.plane, start, links[0]), robot_icp.STANDING
     seen = robot_icp.seen_surface(splat, posed, ground.crust, start.apply(surface.xyz))
     fit = robot_icp.align(seen, surface, start.matrix, freedom)
     unsure_m, unsure_rad = deviations(seen, surface, fit, freedom)
@@ -190,6 +194,7 @@ def solve(
     moved_m, moved_rad = start.distance_to(answer)
     return RobotAlignment(
         model=model,
+        standing=standing,
         T_world_base=object_asset.rows(answer),
         from_start_mm=1e3 * moved_m,
         from_start_deg=math.degrees(moved_rad),
@@ -204,14 +209,14 @@ def solve(
     )
 
 
-def stood_on(table: Plane, base: Pose, model: Points) -> Pose:
-    """The base turned by the least that has its z axis along the table's normal, its lowest point on the table."""
+def stood_on(table: Plane, base: Pose, foot: Link) -> Pose:
+    """The base turned by the least that has its z axis along the table's normal, the lowest point of its link on it."""
     z, normal = base.rotation[:, 2], np.array(table.normal)
     axis = np.cross(z, normal)
     sine, cosine = float(np.linalg.norm(axis)), float(z @ normal)
     turn = rotation_from_rotvec(axis / max(sine, 1e-12) * math.atan2(sine, cosine))
     upright = Pose.from_parts("world", "base", turn @ base.rotation, base.translation_m)
-    lowest_m = float(table.heights_m(upright.apply(model.xyz)).min())
+    lowest_m = float(table.heights_m(upright.apply(foot.points)).min())
     return Pose.from_parts("world", "base", upright.rotation, base.translation_m - lowest_m * normal)
 
 

@@ -150,7 +150,9 @@ def align(
     """From a guess within some 30 mm and 5°; the model is in the base frame. Raises `BadInput` without overlap."""
     tree = KDTree(model.xyz)
     fits = []
-    for shift in SHIFTS_M:
+    may = T_world_base[:3, :3] @ freedom[:3] @ freedom[:3].T @ T_world_base[:3, :3].T
+    shifts = np.unique(np.round(np.array(SHIFTS_M) @ may, 6), axis=0)  # those that leave the plane are none
+    for shift in shifts:
         start = T_world_base.copy()
         start[:3, 3] += shift
         fits.append(descend(seen, model, tree, start, freedom=freedom))

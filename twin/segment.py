@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -44,6 +45,8 @@ MARGIN_M = 3e-3
 TOUCH_M = 0.015
 """The lowest Gaussians of a thing that stands on the table reach at least this far down."""
 FEWEST = 12
+SAME_M, SAME_RAD = 5e-4, 2e-3
+"""Tables no farther apart are one."""
 
 
 class SegmentTwin(Config):
@@ -114,11 +117,28 @@ def stood_on(config: SegmentTwin, splat: Splat, ground: Ground) -> Supports:
     file = config.bundle / object_asset.SUPPORTS
     before = read(Supports, file) if file.is_file() else None
     taken = {*config.object, *object_asset.names(config.bundle)}
+    if {*object_asset.names(config.bundle)} - {*config.object}:
+        warn_of_another_table(config.bundle, ground.plane)
     supports = furniture.merged(before, ground.plane, furniture.read(config.furniture, splat, ground, taken))
     for piece in supports.furniture:
         if piece.name in config.object:
             raise BadInput(f"--object {piece.name}: furniture has this name", "objects have names of their own")
     return supports
+
+
+def warn_of_another_table(bundle: Path, plane: Plane) -> None:
+    """Where what was taken earlier stands on a table that is elsewhere now."""
+    file = bundle / object_asset.SUPPORTS
+    if not file.is_file():
+        return
+    T_now, T_then = plane.T_world_table, read(Supports, file).table.T_world_table
+    moved_m, turned_rad = T_now.distance_to(T_then)
+    if moved_m > SAME_M or turned_rad > SAME_RAD:
+        log.warning(
+            "things and furniture of earlier calls stand on a table %.1f mm and %.2f° elsewhere: segment them again",
+            1e3 * moved_m,
+            math.degrees(turned_rad),
+        )
 
 
 def asked(config: SegmentTwin, splat: Splat, table: Plane, supports: Supports) -> dict[str, Box]:

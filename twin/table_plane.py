@@ -2,23 +2,27 @@
 
 A trained splat is a sharp crust of opaque Gaussians with faint ones below it. Its rendered *depth* lies behind the
 crust (on our bench by centimetres, on the table); the opaque Gaussians' centres lie near it: to half a millimetre after
-a long training, after a short one they hover (on our bench by 1 to 3 mm, with a lean of 0.3°). The points that SfM
-triangulated hover in no training: where the table shows enough of them, they say where it is (0.1 mm and 0.03°).
+a long training, after a short one they hover (on our bench by up to 3 mm, with a lean of 0.3°). The points that SfM
+triangulated hover in no training: where the table shows enough of them, they say where it is
+(`benchmarks/alignment.py`).
 """
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy import ndarray
 
 from hardware.errors import BadInput
 from twin.object_asset import Plane
 from twin.posed_images import SparsePoints
 from twin.splat import Splat
+
+log = logging.getLogger(__name__)
 
 REACH_M = 0.7
 """The table is looked for this far round the world's origin, …"""
@@ -37,6 +41,8 @@ TRIANGULATED = Path("work") / "alignment" / "points.npz"
 HOVER_M, HOVER_DEG = 8e-3, 2.0
 """The table is looked for this near to its crust, and so level with it."""
 LEAST_TRACK, FEWEST_POINTS = 3, 200
+LEAST_SHARE = 0.25
+"""Of the crust's cells: points on the board alone, or in a corner, say nothing of the table."""
 
 
 @dataclass(frozen=True)
@@ -50,21 +56,27 @@ class Ground:
 def ground(bundle: Path, splat: Splat) -> Ground:
     """Raises `BadInput` where the splat shows no table. Without SfM's points on it, the plane is the crust's."""
     crust, file = fit(splat), bundle / TRIANGULATED
-    plane = triangulated(SparsePoints.load(file), crust) if file.is_file() else None
+    plane = triangulated(SparsePoints.load(file), crust, splat) if file.is_file() else None
+    log.info("the table is where %s are", "SfM's points" if plane else "its Gaussians")
     return Ground(plane or crust, crust)
 
 
-def triangulated(points: SparsePoints, crust: Plane) -> Plane | None:
-    """The plane of SfM's points near the crust; None for too few of them, or none level with it."""
+def triangulated(points: SparsePoints, crust: Plane, splat: Splat) -> Plane | None:
+    """The plane of SfM's points near the crust of `splat`; None where too few are on it, or none level with it."""
     xyz = points.xyz[points.track_length >= LEAST_TRACK].astype(np.float64)
     near = (np.linalg.norm(xyz[:, :2], axis=1) < REACH_M) & (np.abs(crust.heights_m(xyz)) < HOVER_M)
-    found = _consensus(xyz[near], np.random.default_rng(0))
+    xyz = xyz[near]
+    found = _consensus(xyz, np.random.default_rng(0))
     if found is None:
         return None
-    plane = _plane(xyz[near], *_refined(xyz[near], np.ones(int(near.sum())), *found))
+    _, cell, count = np.unique(_cells(xyz), return_inverse=True, return_counts=True)
+    plane = _plane(xyz, *_refined(xyz, 1 / count[cell], *found)).but(source="triangulated")
     level = float(np.array(plane.normal) @ np.array(crust.normal)) > np.cos(np.radians(HOVER_DEG))
-    on_it = np.abs(plane.heights_m(xyz[near])) < 2 * BAND_M
-    return plane if level and on_it.sum() >= FEWEST_POINTS else None
+    on_it = xyz[np.abs(plane.heights_m(xyz)) < 2 * BAND_M]
+    shown = _candidates(splat)[0]
+    shown = shown[np.abs(crust.heights_m(shown)) < 2 * BAND_M]
+    wide = len(np.unique(_cells(on_it))) >= LEAST_SHARE * len(np.unique(_cells(shown)))
+    return plane if level and wide and len(on_it) >= FEWEST_POINTS else None
 
 
 def fit(splat: Splat, seed: int = 0) -> Plane:
@@ -98,13 +110,15 @@ def _candidates(splat: Splat) -> tuple[Float[ndarray, "N 3"], Float[ndarray, " N
 
 
 def _consensus(points: Float[ndarray, "N 3"], rng: np.random.Generator) -> tuple[Float[ndarray, 3], float] | None:
-    """RANSAC: the plane through three points that fills most cells."""
+    """RANSAC: the plane through three points that fills most cells. Every cell is drawn as often, however dense."""
     best, most = None, FEWEST_CELLS - 1
     if len(points) < 3:
         return None
-    cells = np.floor(points[:, :2] / CELL_M).astype(np.int64)
-    cell = (cells[:, 0] + 100_000) * 1_000_000 + cells[:, 1]
-    for three in rng.integers(0, len(points), (TRIES, 3)):
+    cell = _cells(points)
+    by_cell = np.argsort(cell, kind="stable")
+    _, first, count = np.unique(cell[by_cell], return_index=True, return_counts=True)
+    drawn = rng.integers(0, len(first), (TRIES, 3))
+    for three in by_cell[first[drawn] + rng.integers(0, count[drawn])]:
         normal = np.cross(points[three[1]] - points[three[0]], points[three[2]] - points[three[0]])
         length = np.linalg.norm(normal)
         if length < 1e-9:
@@ -117,6 +131,12 @@ def _consensus(points: Float[ndarray, "N 3"], rng: np.random.Generator) -> tuple
         if filled > most:
             best, most = (normal, offset_m), filled
     return best
+
+
+def _cells(points: Float[ndarray, "N 3"]) -> Int[ndarray, " N"]:
+    """A number for the cell over which each point lies."""
+    cells = np.floor(points[:, :2] / CELL_M).astype(np.int64)
+    return (cells[:, 0] + 100_000) * 1_000_000 + cells[:, 1]
 
 
 def _refined(

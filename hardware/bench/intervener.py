@@ -7,6 +7,7 @@ it wants the arm to do, or None while the policy may act.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,9 +19,12 @@ from numpy import ndarray
 from hardware.bench.arm_models import ArmName
 from hardware.bench.demonstrator import Demonstrator
 from hardware.config import Config
+from hardware.kinematics import Unreachable
 from hardware.messages import NANOSECONDS_PER_SECOND, ActionChunk
 from hardware.ports import JointReading
 from hardware.spatial import Pose
+
+log = logging.getLogger(__name__)
 
 
 class InterveneWhen(Config):
@@ -60,6 +64,7 @@ class Intervener:
         """A new episode: nothing has been seen, the policy acts."""
         self.times = 0
         """How often it has taken over in this episode."""
+        self._is_beyond_help = False
         self._give_back()
 
     def _give_back(self) -> None:
@@ -89,6 +94,8 @@ class Intervener:
         self, now_ns: int, reading: JointReading, gripper_open: float, truth: Mapping[str, Pose]
     ) -> ActionChunk | None:
         """As `watch`, for who acts in chunks: what it does from `start_ns` on, which is at most `replan_s` ago."""
+        if self._is_beyond_help:
+            return None
         if self._since_ns is None:
             if not self._is_failing(now_ns, reading, gripper_open, truth):
                 return None
@@ -98,7 +105,13 @@ class Intervener:
             return None
         chunk = self._chunk
         if chunk is None or (now_ns - chunk.start_ns) / NANOSECONDS_PER_SECOND > self.when.replan_s:
-            chunk = self._chunk = self._demonstrator.chunk(now_ns, reading, gripper_open, truth)
+            try:
+                chunk = self._chunk = self._demonstrator.chunk(now_ns, reading, gripper_open, truth)
+            except Unreachable as error:  # pushed where no hand of this arm gets it: a person, too, would let go
+                log.info("beyond help: %s", error.problem)
+                self._give_back()
+                self._is_beyond_help = True
+                return None
         return chunk
 
     def _is_failing(

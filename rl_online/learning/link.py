@@ -199,8 +199,10 @@ class LearnerLink:
         self._pause_s = 0.0
         if "error" in answer:
             raise BadInput(f"the learner refuses: {answer['error']}")
-        self.finished = answer.get("finished") is True
-        self.behind = _whole(answer, "behind")
+        behind = answer.get("behind")
+        if not isinstance(behind, int):
+            raise self._lost("it is of another version: its answer does not say how far behind it is")
+        self.finished, self.behind = answer.get("finished") is True, behind
         return answer
 
     def _connected(self) -> ClientConnection:

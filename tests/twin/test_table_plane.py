@@ -6,6 +6,7 @@ import small_objects
 
 from hardware.errors import BadInput
 from twin import table_plane
+from twin.object_asset import Plane
 from twin.posed_images import SparsePoints
 from twin.splat import Splat
 
@@ -67,17 +68,46 @@ def test_triangulated_points_say_where_a_table_is_whose_crust_hovers(tmp_path):
     assert ground.plane.offset_m == pytest.approx(small_objects.TABLE_Z_M, abs=2e-4)
 
 
+def flat(count: int, side_m: tuple[float, float], z_m: float, seed: int = 1) -> np.ndarray:
+    """Points on a level rectangle round the origin, with SfM's noise."""
+    rng = np.random.default_rng(seed)
+    x, y = rng.uniform(-0.5, 0.5, (2, count))
+    return np.column_stack([x * side_m[0], y * side_m[1], z_m + rng.normal(0, 5e-4, count)])
+
+
+TABLE = flat(300, (0.6, 0.6), small_objects.TABLE_Z_M)
+CORNER = flat(300, (0.08, 0.08), small_objects.TABLE_Z_M) + np.array([0.2, 0.2, 0.0])
+BOARD = flat(1500, (0.25, 0.18), small_objects.TABLE_Z_M + 3e-3)
+
+
+def test_a_dense_board_does_not_win_over_few_points_of_the_table():
+    plane = table_plane.triangulated(sparse(np.concatenate([TABLE, BOARD])), *bare_table())
+    assert plane is not None
+    assert plane.offset_m == pytest.approx(small_objects.TABLE_Z_M, abs=2e-4)
+    assert plane.source == "triangulated"
+
+
+def bare_table() -> tuple[Plane, Splat]:
+    splat = small_objects.table()
+    return table_plane.fit(splat), splat
+
+
 @pytest.mark.parametrize(
     ("points", "why"),
     [
         (sparse(np.zeros((0, 3))), "none"),
-        (
-            sparse(np.random.default_rng(1).uniform(-0.3, 0.3, (20_000, 3)), track_length=0),
-            "nobody triangulated them",
-        ),
-        (sparse(np.random.default_rng(1).uniform([-0.3, -0.3, -0.006], [0.3, 0.3, -0.005], (50, 3))), "too few"),
-        (sparse(np.random.default_rng(1).uniform([0, 0, -0.003], [0.03, 0.03, 0.003], (900, 3))), "one spot"),
+        (sparse(TABLE, track_length=0), "nobody triangulated them"),
+        (sparse(TABLE[:190]), "too few"),
+        (sparse(BOARD), "on the board alone"),
+        (sparse(CORNER), "in a corner"),
     ],
 )
 def test_without_enough_of_them_the_crust_is_all_there_is(points, why):
-    assert table_plane.triangulated(points, table_plane.fit(small_objects.table())) is None, why
+    assert table_plane.triangulated(points, *bare_table()) is None, why
+
+
+def test_a_plane_that_is_not_level_with_the_crust_is_no_table():
+    crust, splat = bare_table()
+    tilted = crust.but(normal=(float(np.sin(0.05)), 0.0, float(np.cos(0.05))))
+    assert table_plane.triangulated(sparse(TABLE), crust, splat) is not None
+    assert table_plane.triangulated(sparse(TABLE), tilted, splat) is None

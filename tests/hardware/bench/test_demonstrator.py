@@ -13,6 +13,7 @@ from hardware.bench.plant_config import PlantConfig, TaskName
 from hardware.bench.scripts import yaw_of
 from hardware.bench.tasks.start import Distribution, TaskStart
 from hardware.errors import BadInput
+from hardware.kinematics import Unreachable
 from hardware.messages import ActionChunk
 from hardware.spatial import Pose
 
@@ -203,6 +204,27 @@ def test_a_correction_starts_where_the_arm_is() -> None:
     assert correction is not None
     assert waited_s == pytest.approx(watcher.when.patience_s, abs=0.1)
     assert np.abs(correction.q_rad - plant.reading().q_rad).max() < 0.01
+
+
+def test_a_hand_that_cannot_go_on_lets_the_policy_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the object held above a place that the arm does not reach: no error, and no help in this episode."""
+    plant, _ = cell("pick_place")
+    watcher = Intervener("pick_place", "so101")
+    plant.reset(plant.draw_start("id", 7))
+    reading, gripper, truth = plant.reading(), plant.gripper(), plant.truth()
+    seconds = np.arange(0, 4 * watcher.when.patience_s, 0.1)
+
+    def no_way(*_: object) -> ActionChunk:
+        raise Unreachable("the arm does not reach (0.091, 0.051, 0.055) m")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(watcher._demonstrator, "chunk", no_way)
+        said = [watcher.plan(int(1e9 * now_s), reading, gripper, truth) for now_s in seconds]
+    assert said == [None] * len(seconds)
+    assert watcher.times == 1
+    assert not watcher.is_acting
+    watcher.forget()
+    assert any(watcher.plan(int(1e9 * now_s), reading, gripper, truth) is not None for now_s in seconds)
 
 
 def test_told_to_aim_as_a_person_it_errs_corrects_and_still_does_the_task() -> None:

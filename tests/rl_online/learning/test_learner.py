@@ -127,6 +127,35 @@ def test_an_actor_waits_for_a_learner_that_is_behind_but_not_for_one_that_is_awa
     desk.mixture.close()
 
 
+def test_an_actor_that_is_told_to_stop_while_it_waits_acts_no_more(tmp_path: Path):
+    desk = SmallDesk(tmp_path)
+    desk.behind = 100
+    server = LearnerServer(desk, tmp_path)
+    env = ChunkEnv(SliderWorld(1), interface(), Rewards(), 0.98)
+    actor = Actor(ActOnline(run=tmp_path), small_policy.policy(), env, "policy")
+    actor.have = 3
+    thread = threading.Thread(target=actor.act, daemon=True)
+    thread.start()
+    time.sleep(0.5)
+    actor.stopped = True
+    thread.join(20)
+    assert not thread.is_alive()
+    assert actor.episodes == 0
+    server.close()
+    desk.mixture.close()
+
+
+def test_an_answer_that_does_not_say_how_far_behind_it_is_is_no_answer(tmp_path: Path):
+    desk = SmallDesk(tmp_path)
+    server, link = LearnerServer(desk, tmp_path), LearnerLink(tmp_path, timeout_s=5.0)
+    link.behind, desk.behind = 7, None  # type: ignore[assignment]
+    with pytest.raises(LearnerLost, match="another version"):
+        link.add(some(1))
+    assert link.behind == 0
+    server.close()
+    desk.mixture.close()
+
+
 def test_a_learner_that_never_answers_is_given_up_by_the_deadline(tmp_path: Path):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         artefact.write_model(tmp_path / ADDRESS, Address(port=silent.getsockname()[1], process=1))
