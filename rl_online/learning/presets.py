@@ -51,7 +51,7 @@ class Algorithm(Config):
     target_rate: float = Field(default=0.005, gt=0, le=1)
     actor_rate: PositiveFloat = 3e-4
     """TwinRL's code has 3e-5 for a large policy. Ours is small: at 3e-4 RL in the twin lifts success outside the
-    demonstrations from 21 to 57 % (`benchmarks/twinrl.py --stages twin`)."""
+    demonstrations from 27 to 85 % (`benchmarks/twinrl.py --stages twin`)."""
     critic_warm_up: NonNegativeInt = 100
     """Critic updates before L_Q counts: a critic that knows nothing yet pulls nowhere. Counted for each run."""
     acting_average: float = Field(default=0.99, ge=0, lt=1)
