@@ -55,7 +55,7 @@ def add_things(bundle: Path, guess: Pose, q_rad: dict[str, float]) -> tuple[Obje
     """Robot, objects, contact. Raises `BadInput` where the arm is not found or nothing stands near it."""
     splat, posed = scene(bundle)
     ground = table_plane.ground(bundle, splat)
-    found = robot_alignment.solve(splat, posed, ground, "so101", q_rad, guess)
+    found = robot_alignment.solve(splat, posed, ground, "so101", q_rad, guess, standing=True)
     robot_splat.take(bundle, splat, ground.crust, "so101", found.pose, q_rad)
     boxes = region.standing(splat, ground.crust, segment.robot_members(bundle))
     foot_m = found.pose.translation_m[:2]
