@@ -6,6 +6,7 @@ import functools
 import importlib
 import json
 import logging
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,7 @@ class LerobotDemonstrations:
 
     def __init__(self, name: str, layout: Layout, stored: LeRobotDataset) -> None:
         self.name, self.layout, self._stored = name, layout, stored
+        self._decoding = threading.Lock()  # LeRobot keeps one open decoder a file, for whoever asks
         columns = [STATE, ACTION] if layout.state_names else [ACTION]
         table: Any = stored.hf_dataset.with_format("numpy").select_columns(columns)
         rows = table[:]
@@ -77,14 +79,16 @@ class LerobotDemonstrations:
         first, last = int(about["dataset_from_index"]), int(about["dataset_to_index"])
         if key not in self._stored.meta.video_keys:
             stored: Any = self._stored
-            frames = [stored[row][key].permute(1, 2, 0).numpy() for row in range(first, last)]
+            with self._decoding:
+                frames = [stored[row][key].permute(1, 2, 0).numpy() for row in range(first, last)]
             return np.stack([np.rint(frame * 255).astype(np.uint8) for frame in frames])
         from lerobot.datasets.video_utils import decode_video_frames
 
         start_s = float(about[f"videos/{key}/from_timestamp"])
         stamps_s = [start_s + step / self._stored.fps for step in range(last - first)]
         file = self._stored.root / self._stored.meta.get_video_file_path(episode, key)
-        frames = decode_video_frames(file, stamps_s, 0.5 / self._stored.fps, decoder(), return_uint8=True)
+        with self._decoding:
+            frames = decode_video_frames(file, stamps_s, 0.5 / self._stored.fps, decoder(), return_uint8=True)
         return np.ascontiguousarray(frames.permute(0, 2, 3, 1).numpy())
 
     def _about(self, episode: int) -> Mapping[str, Any]:

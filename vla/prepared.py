@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from hardware import artefact
 from hardware.progress import progress
 from vla import minilm
 from vla.augmentation import Augmentation, augmented
-from vla.demonstrations import Demonstration, Demonstrations
+from vla.demonstrations import Demonstrations
 from vla.encoders import FeatureCache, ImageEncoder, encode_all, resized
 from vla.policy import Interface
 
@@ -57,17 +59,27 @@ class Preparation:
     """Steps from one picture that is looked at to the next."""
 
     def episodes(self, mixture: Sequence[Demonstrations]) -> list[PreparedEpisode]:
-        """All of them, in order."""
-        total = sum(map(len, mixture))
+        """All of them, in order. Several at once, each on one core: unpacking and shrinking pictures, half of the work,
+        knows no threads.
+        """
+        places = [(dataset, number) for dataset in mixture for number in range(len(dataset))]
         made = []
-        with progress("reading and encoding demonstrations", total) as advance:
-            for dataset in mixture:
-                for number in range(len(dataset)):
-                    made.append(self._episode(dataset.name, number, dataset[number]))
+        with (
+            progress("reading and encoding demonstrations", len(places)) as advance,
+            one_thread_each() as threads,
+            ThreadPoolExecutor(threads) as workers,
+        ):
+            begun = [workers.submit(self._episode, *place) for place in places]
+            try:
+                for (dataset, _), episode in zip(places, begun, strict=True):
+                    made.append(episode.result())
                     advance(dataset.name)
+            finally:
+                workers.shutdown(wait=False, cancel_futures=True)
         return made
 
-    def _episode(self, dataset: str, number: int, episode: Demonstration) -> PreparedEpisode:
+    def _episode(self, source: Demonstrations, number: int) -> PreparedEpisode:
+        dataset, episode = source.name, source[number]
         small = [self._small(episode.pictures(camera)[:: self.stride]) for camera in self.interface.cameras]
         variants = [tuple(self._features(rgb, variant) for rgb in small) for variant in range(self.cached_variants)]
         kept = (
@@ -106,3 +118,14 @@ class Preparation:
         with artefact.staged_file(file) as temporary:
             np.save(temporary, rgb, allow_pickle=False)
         return np.load(file, mmap_mode="r", allow_pickle=False)
+
+
+@contextlib.contextmanager
+def one_thread_each() -> Generator[int]:
+    """How many cores torch may take; meanwhile each of its operations takes one."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield threads
+    finally:
+        torch.set_num_threads(threads)
