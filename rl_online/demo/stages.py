@@ -37,12 +37,12 @@ class WholeDemo(Config):
     demos: PositiveInt = 10
     failures: PositiveInt = 8
     """Episodes that end beside the goal: the judge has to see some."""
-    wide: PositiveInt = 120
+    wide: PositiveInt = 100
     """Demonstrations of each of two expansions, in the twin, where the real ones are not. With half as many in all, and
     more steps of SFT, 32 of 60 trials succeeded, not 48."""
-    denser: PositiveInt = 60
+    denser: PositiveInt = 50
     """The same, where they are."""
-    sft_steps: PositiveInt = 2600
+    sft_steps: PositiveInt = 2300
     rft_steps: PositiveInt = 4
     tried_chunks: PositiveInt = 200
     """Of the parallel RL, in the twin."""
