@@ -42,6 +42,7 @@ class Published:
 
     def __init__(self) -> None:
         self.weights: tuple[int, bytes] = (0, b"")
+        self.behind = 0
         self.finished = False
 
     @property
