@@ -28,7 +28,7 @@ from hardware.errors import BadInput
 from hardware.progress import progress
 from rl_online.learning import embedding
 from rl_online.learning.agent import Agent, Stage, take_weights
-from rl_online.learning.link import FOR_ACTORS, LearnerServer, RunSettings
+from rl_online.learning.link import ADDRESS, FOR_ACTORS, LearnerServer, RunSettings
 from rl_online.learning.presets import Algorithm, PresetName, preset
 from rl_online.learning.process_reward import ProcessReward, ProgressJudge
 from rl_online.learning.replay import CORRECTING, Mixture, Replay, Transitions, episodes_of, joined, read_all
@@ -183,6 +183,7 @@ class Learner:
             Replay(config.output / ONLINE, shape),
             None if config.inherit is None else Replay(config.output / SEEDS, shape),
         )
+        (config.output / ADDRESS).unlink(missing_ok=True)  # of an earlier learner, which may have finished
         if (config.output / CHECKPOINT).is_file():
             self.agent.restore(config.output / CHECKPOINT)
             log.info("goes on from update %d", self.agent.progress.critic_updates)

@@ -45,6 +45,8 @@ class Address(Config):
 
     port: int
     process: int
+    finished: bool = False
+    """It has all that it waited for, and is gone: actors that were in the middle of something read it here."""
 
 
 class RunSettings(Config):
@@ -104,7 +106,7 @@ class LearnerServer:
     """Answers actors on a port of this machine, in threads of its own."""
 
     def __init__(self, desk: Desk, folder: Path, port: int = 0) -> None:
-        self._desk = desk
+        self._desk, self._folder = desk, folder
         self._connections: set[ServerConnection] = set()
         self._server: Server = serve(
             self._talk,
@@ -117,10 +119,17 @@ class LearnerServer:
         self.port = int(self._server.socket.getsockname()[1])
         self._thread = threading.Thread(target=self._server.serve_forever, name="learner-server", daemon=True)
         self._thread.start()
-        artefact.write_model(folder / ADDRESS, Address(port=self.port, process=os.getpid()))
+        self._announce(finished=False)
+
+    def _announce(self, finished: bool) -> None:
+        artefact.write_model(
+            self._folder / ADDRESS, Address(port=self.port, process=os.getpid(), finished=finished)
+        )
 
     def close(self) -> None:
         """Nobody is listened to any more; actors find their connections closed."""
+        if self._desk.finished:
+            self._announce(finished=True)
         self._server.shutdown()
         for connection in list(self._connections):
             with contextlib.suppress(OSError):
@@ -214,6 +223,9 @@ class LearnerLink:
             address = configs.read(Address, self._folder / ADDRESS)
         except BadInput as error:
             raise self._lost(error.problem) from error
+        if address.finished:
+            self.finished = True
+            raise self._lost("it has all that it waited for")
         self._connection = connect(
             f"ws://127.0.0.1:{address.port}",
             open_timeout=self._timeout_s,

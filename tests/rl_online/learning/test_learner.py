@@ -127,6 +127,20 @@ def test_an_actor_waits_for_a_learner_that_is_behind_but_not_for_one_that_is_awa
     desk.mixture.close()
 
 
+def test_who_was_busy_while_the_learner_finished_hears_of_it_later(tmp_path: Path):
+    desk = SmallDesk(tmp_path)
+    server, link = LearnerServer(desk, tmp_path), LearnerLink(tmp_path, timeout_s=5.0)
+    link.add(some(1))
+    desk.finished = True
+    server.close()
+    for _ in range(2):  # the connection is closed; then the address is read again
+        with pytest.raises(LearnerLost):
+            link.add(some(1))
+        time.sleep(0.3)
+    assert link.finished
+    desk.mixture.close()
+
+
 def test_an_actor_that_is_told_to_stop_while_it_waits_acts_no_more(tmp_path: Path):
     desk = SmallDesk(tmp_path)
     desk.behind = 100
