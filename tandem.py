@@ -17,11 +17,13 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
 
+from hardware.allocation import keep_freed_memory
 from hardware.errors import BadInput, TandemError
 
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 """OpenMP's threads spin while they wait for one another, by default so long that beside one other busy process a
 training step on two cores took 550 ms, not 150; so it takes 330, and alone 150 as before. Read when torch is loaded."""
+keep_freed_memory()
 
 
 @dataclass(frozen=True)

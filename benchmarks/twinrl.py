@@ -29,7 +29,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +166,8 @@ class Arm:
     guided: bool = True
     inherited: tuple[int, int] | None = None
     """Successes and failures from the twin in the buffer; None: as the scale has it."""
+    shown: bool = True
+    """The robot's learner is also shown what was shown in the twin: demonstrations and help."""
     process: float = 0.0
     """Weight of the process reward, in the twin and on the robot. Success pays 10."""
 
@@ -176,13 +178,14 @@ ROBOT = {
     "hil_serl": Arm("hil_serl", twin=False, guided=False),
 }
 BUFFER = {
-    f"{one}_{other}": Arm("twinrl", cell=TAUGHT, inherited=(one, other))
+    f"{one}_{other}": Arm("twinrl", cell=TAUGHT, inherited=(one, other), shown=False)
     for one, other in ((0, 0), (20, 0), (20, 20), (20, 40))
-}
-"""The paper: 5.0k steps and 90 %; 3.5k, 100 %; 4.5k, 90 %; 7.0k, 70 %."""
-RESETS = {"uniform": Arm("twinrl", cell=TAUGHT, guided=False)}
-PROCESS = {"process": Arm("twinrl", cell=TAUGHT, process=5.0)}
-"""Beside (20, 0) of the buffer, which is guided and paid for success alone."""
+} | {"20_0_shown": Arm("twinrl", cell=TAUGHT, inherited=(20, 0))}
+"""The paper: 5.0k steps and 90 %; 3.5k, 100 %; 4.5k, 90 %; 7.0k, 70 %. The last is ours, and what `--inherit` does."""
+PLAIN = BUFFER["20_0"]
+"""Guided, and paid for success alone: beside it stand the two that follow."""
+RESETS = {"uniform": replace(PLAIN, guided=False)}
+PROCESS = {"process": replace(PLAIN, process=5.0)}
 ARMS: dict[str, dict[str, Arm]] = {"robot": ROBOT, "buffer": BUFFER, "resets": RESETS, "process": PROCESS}
 PEERS = {"lerobot": 0.0, "lerobot_helped": 0.5}
 """Share of the episodes in which the scripted demonstrator may take over."""
@@ -223,6 +226,7 @@ def beginning(bench: Bench, arm: Arm, seed: int) -> Beginning:
         "--inherit-failures": min(wanted[1], had.episodes - had.successes),
     }
     inherit = tuple(word for key, value in words.items() for word in (key, str(value)))
+    inherit += () if arm.shown else ("--no-inherit-shown",)
     return Beginning(policy, data, first, name, resets, inherit)
 
 

@@ -45,6 +45,9 @@ from vla.tandem_vla import TandemVLA
 
 log = logging.getLogger(__name__)
 
+NEXT_ROUND_S = 30.0
+"""Where the learner left word that it has all that it waited for: the same run may be about to be gone on with."""
+
 
 class ActOnline(Config):
     """Try a policy in a world and send what came of it to the learner of a run."""
@@ -126,9 +129,16 @@ class Actor:
 
     def await_learner(self) -> None:
         """Until its offline stage is over: what is tried before is of no better policy. Not for ever."""
-        until_s = time.monotonic() + self.config.patience_s
-        if not patiently(lambda: self.link.weights(self.have), until_s, lambda: self.stopped) and not self.stopped:
-            log.warning("no learner in %.0f s: acting without", self.config.patience_s)
+        began_s = time.monotonic()
+
+        def is_enough() -> bool:
+            return self.stopped or (self.link.finished and time.monotonic() > began_s + NEXT_ROUND_S)
+
+        if not patiently(lambda: self.link.weights(self.have), began_s + self.config.patience_s, is_enough):
+            if self.link.finished:
+                log.warning("the learner has finished; more --transitions for `tandem rl learn` go on with its run")
+            elif not self.stopped:
+                log.warning("no learner in %.0f s: acting without", self.config.patience_s)
         self.take_weights()
 
     def await_learning(self) -> None:

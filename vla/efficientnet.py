@@ -60,8 +60,8 @@ class Block(nn.Module):
         self.residual = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
-        y = x if self.expand is None else F.relu6(self.expand(x))
-        y = self.project(F.relu6(self.depthwise(y)))
+        y = x if self.expand is None else F.relu6(self.expand(x), inplace=True)
+        y = self.project(F.relu6(self.depthwise(y), inplace=True))
         return x + y if self.residual else y
 
 
@@ -83,7 +83,7 @@ class EfficientNetLite0(nn.Module):
     ) -> tuple[Float[Tensor, "B fine 40"], Float[Tensor, "B coarse 112"]]:
         """Patch features at stride 8 and 16, each in rows from the top left."""
         pixels = rgb.permute(0, 3, 1, 2).to(self.stem.weight.dtype)
-        x = F.relu6(self.stem((pixels - PIXEL_MEAN) / PIXEL_SCALE))
+        x = F.relu6(self.stem((pixels - PIXEL_MEAN) / PIXEL_SCALE), inplace=True)
         fine = x
         for number, block in enumerate(self.blocks):
             x = block(x)

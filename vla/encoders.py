@@ -21,7 +21,8 @@ from vla.efficientnet import COARSE_CHANNELS, COARSE_STRIDE, FINE_CHANNELS, FINE
 ENCODER = "efficientnet-lite0-57934424/8+16"
 """Weights and layers. Part of every cache key: change it when the features change."""
 INSTRUCTION_DIMS = minilm.DIMS
-PICTURES_PER_PASS = 32
+PICTURES_PER_PASS = 8
+"""What a pass computes in between fits a processor's cache: with 32, each picture takes up to twice as long."""
 
 
 class ImageEncoder(nn.Module):

@@ -51,7 +51,7 @@ def adamw(policy: nn.Module, settings: Schedule) -> torch.optim.AdamW:
         }
         for (of_encoder, decays), parameters in groups.items()
     ]
-    return torch.optim.AdamW(described, lr=settings.learning_rate, betas=(0.9, 0.95))
+    return torch.optim.AdamW(described, lr=settings.learning_rate, betas=(0.9, 0.95), fused=True)
 
 
 def learning_rate(settings: Schedule, step: int) -> float:

@@ -213,7 +213,7 @@ def loop_stages(config: WholeDemo) -> Sequence[Stage]:
     real_words = (
         *("rl", "real", "bench", "--policy", str(rl / "policy"), "--plan", str(mined / "resets.json")),
         *("--reward", str(judge), "--demos", demos, "--twin-successes", wide_stores(out)[0]),
-        *("-o", str(real), *in_twin),
+        *("--inherit", str(rl), "-o", str(real), *in_twin),
         *("--preset", "twinrl", "--offline-steps", "0", "--intervention", "scripted"),
         *("--minutes", "3", "--episodes", str(config.real_episodes), "--gate.trials", "4"),
         *("--gate.every-episodes", "2", "--recreate", "1", "--json", str(out / "real.json"), *seed),

@@ -88,9 +88,11 @@ class Agent:
         self.critic.to(policy.device)
         self.slow = copy.deepcopy(self.critic).requires_grad_(False)
         decay = algorithm.weight_decay
-        self.actor_optimiser = torch.optim.AdamW(self.actor.values(), algorithm.actor_rate, weight_decay=decay)
+        self.actor_optimiser = torch.optim.AdamW(
+            self.actor.values(), algorithm.actor_rate, weight_decay=decay, fused=True
+        )
         self.critic_optimiser = torch.optim.AdamW(
-            self.critic.parameters(), algorithm.critic_rate, weight_decay=decay
+            self.critic.parameters(), algorithm.critic_rate, weight_decay=decay, fused=True
         )
         self.progress = Progress(embedding=self.shape.embedding)
 

@@ -68,6 +68,8 @@ class LearnOnline(Config):
     """The newest of them, those that somebody helped to included. 20 successes and no failure is the best of TwinRL's
     ablation."""
     inherit_failures: NonNegativeInt = 0
+    inherit_shown: bool = True
+    """What the other run was shown is shown in this one, too: its demonstrations, and what whoever helped there did."""
     preset: PresetName = "twinrl"
     process: ProcessReward = ProcessReward()
     """Pay for progress, too; the actors take it from the run."""
@@ -210,7 +212,8 @@ class Learner:
                 kind = "successes" if success else "failures"
                 raise BadInput(f"{run} tried {have} {kind}; {wanted} are to be inherited", "ask for fewer")
         self.mixture.seeds.add(joined(chosen))
-        log.info("%d chunks inherited from %s", len(self.mixture.seeds), run)
+        shown = self.mixture.demos.add(read_all(run / DEMOS)) if self.config.inherit_shown else 0
+        log.info("inherited from %s: %d chunks tried, %d shown", run, len(self.mixture.seeds), shown)
 
     # ── what actors ask (their threads) ─────────────────────────────────────────────────────────────────────
 
@@ -349,6 +352,8 @@ def _begin(config: LearnOnline) -> None:
     free = {"output", "json_file", "port", "threads", "transitions"}
     if config.process.weight == 0:
         free |= {"process"}  # a run from before there were any goes on
+    if config.inherit is None:
+        free |= {"inherit_shown"}
     settings = config.model_dump_json(indent=2, exclude=free) + "\n"
     if file.is_file() and file.read_text(encoding="utf-8") != settings:
         raise BadInput(f"{config.output} is a run of other settings", "name a new --output")

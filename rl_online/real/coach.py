@@ -43,6 +43,7 @@ from rl_online.real.config import (
     PreparedStart,
 )
 from rl_online.real.gate import Settled, WeightGate, acting_weights, is_due
+from rl_online.real.learner import reference_of
 from rl_online.real.recreate import Recreated
 from rl_online.starts.resets import ResetPlan
 from rl_online.worlds.open_world import open_world
@@ -71,7 +72,7 @@ class Coach:
 
     def __post_init__(self) -> None:
         self.algorithm = preset(self.config.preset)
-        self.policy, self.reference = load_policy(self.config.policy), load_policy(self.config.policy)
+        self.policy, self.reference = load_policy(self.config.policy), load_policy(reference_of(self.config))
         self.initial = as_bytes(embedding.learned(self.policy))
         self.link = LearnerLink(self.run / LEARNER)
         self.plan = configs.read(ResetPlan, self.config.plan)

@@ -138,10 +138,14 @@ class GuideReal(Config):
     """The judge of success: `tandem rl reward train`."""
     demos: tuple[Path, ...] = Field(min_length=1)
     """Stores of demonstrations."""
+    inherit: Path | None = None
+    """A run of `tandem rl learn` in the twin, whose policy is `policy`: its critics are gone on with, what it was shown
+    (demonstrations of the twin, help there) is shown here, too, and without `twin_successes` its newest successes seed
+    what was tried. Else the robot's learner knows the robot's demonstrations alone, and may forget the twin's."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """Run folder. The same command goes on after a stop or a kill."""
     twin_successes: tuple[Path, ...] = ()
-    """Stores of twin episodes; the first `seed_successes` that succeeded seed what was tried."""
+    """Stores of twin episodes; the first `seed_successes` that succeeded seed what was tried, not inherited ones."""
     seed_successes: NonNegativeInt = 20
     world: WorldChoice = WorldChoice()
     """The twin that gates, pre-flights and re-creates. Without --world.bundle the bench's plant stands in for it."""

@@ -58,7 +58,7 @@ from rl_online.real.config import (
     WayBack,
 )  # fmt: skip
 from rl_online.real.gate import Gated, is_settled
-from rl_online.real.learner import settings_of
+from rl_online.real.learner import reference_of, settings_of
 from rl_online.real.recreate import Recreated
 from rl_online.real.resets import ResetFigures, resets_of
 from rl_online.real.server import RefusedChunk
@@ -168,6 +168,7 @@ def begin(config: GuideReal, cell: CellConfig) -> None:
     plan = configs.read(ResetPlan, config.plan)
     for store in config.twin_successes:
         EpisodeStore.open(store)
+    reference_of(config)
     file = run / SETTINGS
     if file.is_file():
         before = configs.read(GuideReal, file)

@@ -1,5 +1,6 @@
 """The stage of LeRobot's learner: a finished piece is not done again, and its rounds become rows like the others'."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -40,9 +41,10 @@ def test_lerobots_rounds_become_rows_and_are_practised_once(
     assert rows["lerobot/0"]["robot_minutes_to_90"] == pytest.approx(1000 / 20 / 60, abs=0.05)
 
 
-def test_the_arm_that_is_paid_for_progress_differs_in_that_alone() -> None:
-    plain, paid = twinrl.ROBOT["twinrl"], twinrl.PROCESS["process"]
+def test_arms_of_an_ablation_differ_in_what_it_asks_about_alone() -> None:
+    plain, paid = twinrl.BUFFER["20_0"], twinrl.PROCESS["process"]
     assert plain.process == 0 < paid.process
-    assert (plain.preset, plain.twin, plain.guided, plain.inherited) == (
-        paid.preset, paid.twin, paid.guided, paid.inherited,
-    )  # fmt: skip
+    assert replace(paid, process=0.0) == plain
+    assert replace(twinrl.RESETS["uniform"], guided=True) == plain
+    assert replace(twinrl.BUFFER["20_0_shown"], shown=False) == plain
+    assert {arm.inherited for arm in twinrl.BUFFER.values()} == {(0, 0), (20, 0), (20, 20), (20, 40)}

@@ -20,7 +20,7 @@ from rl_online.actor import ActOnline, Actor
 from rl_online.episode_log import EpisodeLog, store_episode
 from rl_online.learning.agent import Agent
 from rl_online.learning.env import ChunkEnv
-from rl_online.learning.learner import CHECKPOINT, ONLINE, Learner, LearnOnline
+from rl_online.learning.learner import CHECKPOINT, DEMOS, ONLINE, Learner, LearnOnline
 from rl_online.learning.link import ADDRESS, Address, LearnerLink, LearnerLost, LearnerServer, patiently
 from rl_online.learning.presets import PRESETS, Rewards
 from rl_online.learning.replay import Mixture, Replay, Transitions
@@ -141,6 +141,21 @@ def test_who_was_busy_while_the_learner_finished_hears_of_it_later(tmp_path: Pat
     desk.mixture.close()
 
 
+def test_an_actor_of_a_run_that_has_finished_says_so_and_acts_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr("rl_online.actor.NEXT_ROUND_S", 0.5)
+    artefact.write_model(tmp_path / ADDRESS, Address(port=1, process=1, finished=True))
+    env = ChunkEnv(SliderWorld(1), interface(), Rewards(), 0.98)
+    actor = Actor(ActOnline(run=tmp_path), small_policy.policy(), env, "policy")
+    thread = threading.Thread(target=actor.act, daemon=True)
+    thread.start()
+    thread.join(30)
+    assert not thread.is_alive()
+    assert actor.episodes == 0
+    assert "more --transitions" in caplog.text
+
+
 def test_an_actor_that_is_told_to_stop_while_it_waits_acts_no_more(tmp_path: Path):
     desk = SmallDesk(tmp_path)
     desk.behind = 100
@@ -208,8 +223,10 @@ def test_a_run_goes_on_with_what_another_learned_and_tried(tmp_path: Path):
     agent.save(twin / CHECKPOINT)
     tried = some(6, shape=agent.shape)
     tried.episode[:], tried.success[:] = [0, 0, 1, 1, 2, 2], [1, 1, 0, 0, 1, 1]
-    with contextlib.closing(Replay(twin / ONLINE, agent.shape)) as replay:
-        replay.add(tried)
+    shown = some(3, 7, "human", agent.shape)
+    for name, rows in ((ONLINE, tried), (DEMOS, shown)):
+        with contextlib.closing(Replay(twin / name, agent.shape)) as replay:
+            replay.add(rows)
     config = LearnOnline(
         policy=tmp_path / "policy", output=tmp_path / "run", demos=(tmp_path / "demos",), inherit=twin,
         inherit_successes=1, inherit_failures=1,
@@ -218,6 +235,7 @@ def test_a_run_goes_on_with_what_another_learned_and_tried(tmp_path: Path):
         learner = Learner(config, load_policy(tmp_path / "policy"))
         assert learner.mixture.seeds is not None
         assert sorted(learner.mixture.seeds.column("id")) == sorted(tried.id[2:])
+        assert sorted(learner.mixture.demos.column("id")) == sorted(shown.id)
         assert len(learner.mixture.online) == 0
         for mine, theirs in zip(learner.agent.critic.parameters(), agent.critic.parameters(), strict=True):
             assert torch.equal(mine, theirs)
@@ -225,6 +243,9 @@ def test_a_run_goes_on_with_what_another_learned_and_tried(tmp_path: Path):
         learner.close()
     with pytest.raises(BadInput, match="tried 2 successes; 3 are to be inherited"):
         Learner(config.but(output=tmp_path / "other", inherit_successes=3), load_policy(tmp_path / "policy"))
+    alone = config.but(output=tmp_path / "alone", inherit_shown=False)
+    with contextlib.closing(Learner(alone, load_policy(tmp_path / "policy"))) as learner:
+        assert len(learner.mixture.demos) == 0
 
 
 @pytest.mark.parametrize("tried", [4, 3])
