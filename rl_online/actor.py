@@ -77,7 +77,9 @@ class ActOnline(Config):
     """The longest pause; then it stops, and says so."""
     threads: PositiveInt = 1
     """Of a processor, for the policy."""
-    seed: NonNegativeInt = 0
+    seed: NonNegativeInt | None = None
+    """Of starts and exploration. None draws one: two actors of a run, or one that was started again, try other things.
+    """
     json_file: Annotated[Path | None, tyro.conf.arg(name="json")] = None
 
 
@@ -100,16 +102,17 @@ class Actor:
 
     def __init__(self, config: ActOnline, policy: TandemVLA, env: ChunkEnv, source: Source) -> None:
         self.config, self.policy, self.env = config, policy, env
+        seed = int(new_ids(1)[0]) if config.seed is None else config.seed
         self.reference = copy.deepcopy(policy)
         self.source: Source = source
         self.link = LearnerLink(config.run)
-        self.explorer = Explorer(policy, config.seed)
+        self.explorer = Explorer(policy, seed)
         self.waiting: deque[Transitions] = deque()
         self.have = -1
         self.stopped = False
         self.episodes = self.successes = self.env_steps = self.chunks = self.corrected = 0
-        self._supervisor = open_supervisor(config, env)
-        self._rng = np.random.default_rng(config.seed)
+        self._supervisor = open_supervisor(config, env, seed)
+        self._rng = np.random.default_rng(seed)
         self._plan = configs.read(ResetPlan, config.resets) if config.resets else None
 
     @property
@@ -200,7 +203,7 @@ class Actor:
         self.link.close()
 
 
-def open_supervisor(config: ActOnline, env: ChunkEnv) -> Supervisor | None:
+def open_supervisor(config: ActOnline, env: ChunkEnv, seed: int) -> Supervisor | None:
     """None where nobody is asked to look on. Raises `BadInput` where a twin has no demonstrations to bend."""
     world = env.world
     if config.helped == 0:
@@ -208,14 +211,14 @@ def open_supervisor(config: ActOnline, env: ChunkEnv) -> Supervisor | None:
             raise BadInput("--ways are for whoever helps, and nobody does", "--helped 0.5, or leave out --ways")
         return None
     if isinstance(world, BenchWorld):
-        return StandIn(world, config.helped, config.seed)
+        return StandIn(world, config.helped, seed)
     if config.ways is None:
         raise BadInput(
             f"nobody can help in {world.label} without demonstrations to bend", "name them: --ways DEMOS"
         )
     paths = paths_of(config.ways, config.world.arm, world.sheet.object_name)
     ways = open_ways(config.world.arm, world, paths, turns=config.turns)
-    return Corrector(world, ways, env.execute_steps, config.helped, config.seed)
+    return Corrector(world, ways, env.execute_steps, config.helped, seed)
 
 
 def act(config: ActOnline) -> int:

@@ -22,6 +22,7 @@ from hardware.bench.demonstrator import Demonstrator
 from hardware.bench.tasks.start import TaskStart
 from hardware.config import Config
 from hardware.dataset.store import EpisodeStore
+from hardware.dataset.stored_episode import StoredEpisode
 from hardware.errors import BadInput
 from hardware.kinematics import Unreachable
 from hardware.messages import NANOSECONDS_PER_SECOND
@@ -102,15 +103,16 @@ def record(config: RecordDemos) -> int:
     draw(world.sheet.parts, config.part, np.random.default_rng(0))
     store = EpisodeStore.create(config.output)
     store.seal_interrupted()
-    have = len(store.finished())
-    tried = kept = steps = 0
+    wanted = not config.failures
+    have = sum(episode.manifest.success is wanted for episode in judged(store))
+    tried = kept = steps = missed = 0
     with progress("demonstrations", config.count, min(have, config.count)) as advance:
         while have + kept < config.count and tried < TRIES * config.count:
-            rng = np.random.default_rng([config.seed, have + tried])
+            rng = np.random.default_rng([config.seed, have + kept, missed])  # alike, however often it was stopped
             episode, as_wanted = show(world, draw(world.sheet.parts, config.part, rng), config, rng)
-            tried += 1
+            tried, missed = tried + 1, missed + 1
             if as_wanted:
-                kept += 1
+                kept, missed = kept + 1, 0
                 steps += len(episode)
                 cameras = world.camera_names if config.cameras else ()
                 store_episode(
@@ -124,6 +126,11 @@ def record(config: RecordDemos) -> int:
     print(f"{kept} of {tried} scripted episodes {came_out} and were kept; {config.output} has {have + kept}")
     world.close()
     return 0
+
+
+def judged(store: EpisodeStore) -> list[StoredEpisode]:
+    """Finished episodes with a verdict: one that a kill cut off has none."""
+    return [episode for episode in store.finished() if episode.manifest.success is not None]
 
 
 def draw(parts: Sequence[tuple[PartName, Region]], part: PartName, rng: np.random.Generator) -> TaskStart:

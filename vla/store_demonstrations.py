@@ -1,4 +1,6 @@
-"""Our episode store as demonstrations: finished episodes that did not fail."""
+"""Our episode store as demonstrations: whole episodes that did not fail. One that nobody judged counts; one that a kill
+cut off does not, for its end is no end of the task.
+"""
 
 from __future__ import annotations
 
@@ -31,9 +33,9 @@ class StoreDemonstrations:
     def open(cls, folder: Path, name: str) -> StoreDemonstrations:
         """Raises `BadInput` when no episode can be learned from, or the episodes differ in their columns."""
         finished = EpisodeStore.open(folder).finished()
-        good = [episode for episode in finished if episode.manifest.success is not False and len(episode) > 0]
+        good = [episode for episode in finished if shows_the_task(episode)]
         if not good:
-            raise BadInput(f"{folder} has {len(finished)} finished episodes, and none that did not fail")
+            raise BadInput(f"{folder} has {len(finished)} finished episodes: all failed, were cut off or are empty")
         layout = layout_of(good[0])
         for episode in good[1:]:
             if layout_of(episode) != layout:
@@ -53,6 +55,11 @@ class StoreDemonstrations:
             actions=stored.sent[stored.index.sent_row].astype(np.float32),
             pictures=lambda camera: pictures(stored, camera),
         )
+
+
+def shows_the_task(episode: StoredEpisode) -> bool:
+    manifest = episode.manifest
+    return manifest.success is not False and not manifest.interrupted and len(episode) > 0
 
 
 def layout_of(episode: StoredEpisode) -> Layout:

@@ -25,6 +25,7 @@ from hardware.errors import BadInput
 from hardware.kinematics import Kinematics, kinematic_model
 from hardware.progress import progress
 from hardware.spatial import Pose
+from rl_online.demos import judged
 from rl_online.expansion import contact_sheet, coverage, warp
 from rl_online.expansion.config import ExpandDemos
 from rl_online.expansion.corrections import open_corrections
@@ -159,7 +160,7 @@ def collect(config: ExpandDemos, world: World, starts: Starts, generator: Genera
     """Tries until the store has its count or too many failed; with those of runs before."""
     store = EpisodeStore.create(config.output / "store")
     store.seal_interrupted()
-    done, kept = read_models(config.output / TRIES, Try), len(store.finished())
+    done, kept = read_models(config.output / TRIES, Try), len(judged(store))
     with progress("twin demonstrations", config.count, min(kept, config.count)) as advance:
         while kept < config.count and spent(done) < config.most_tries * config.count:
             one = attempt(len(done), starts, world, generator, config)

@@ -248,7 +248,7 @@ class Agent:
 
         Learning goes on from the averaged weights: a young average follows soon, and should not leave what had acted.
         """
-        self._take(self._read(file)[1])
+        self._take(self._read(file, "begin this run with the policy that the other began with")[1])
         take(self.actor, self.averaged)
 
     def restore(self, file: Path) -> None:
@@ -259,12 +259,12 @@ class Agent:
         restore_moments(self.actor_optimiser, part(tensors, "actor_moments."))
         restore_moments(self.critic_optimiser, part(tensors, "critic_moments."))
 
-    def _read(self, file: Path) -> tuple[Progress, dict[str, Tensor]]:
+    def _read(self, file: Path, fix: str = "name a new --output") -> tuple[Progress, dict[str, Tensor]]:
         with safe_open(str(file), framework="pt") as stored:
             progress = Progress.model_validate_json((stored.metadata() or {})["progress"])
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - not a dict
         if progress.embedding != self.shape.embedding:
-            raise BadInput(f"{file} belongs to another policy", "name a new --output")
+            raise BadInput(f"{file} belongs to another policy", fix)
         return progress, tensors
 
     def _take(self, tensors: dict[str, Tensor]) -> None:

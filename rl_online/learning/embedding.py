@@ -184,7 +184,7 @@ def of_demonstration(
     held = np.minimum(steps, total - 1)
     inside = steps < total
     return Transitions(
-        id=np.array([stable_id(f"{key}/{begin}") for begin in begins.tolist()]),
+        id=demonstrated_ids(key, total, stride),
         **pairs(looks[first], looks[then]),
         actions=reference.actions.normalise(demonstration.actions[held].astype(np.float32)),
         rewards=np.where(inside, earned[held], 0).astype(np.float32),
@@ -196,6 +196,11 @@ def of_demonstration(
         success=np.ones(len(begins), np.int64),
         imitate=~missed(demonstration.state, demonstration.actions, reference.interface)[begins],
     )
+
+
+def demonstrated_ids(key: str, steps: int, stride: int) -> Int[ndarray, " B"]:
+    """Of the chunks that begin every `stride` steps of a demonstration."""
+    return np.array([stable_id(f"{key}/{begin}") for begin in range(0, steps, stride)])
 
 
 def observations_of(

@@ -22,13 +22,14 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from torch.utils.tensorboard import SummaryWriter
 
 from hardware import artefact
+from hardware import config as configs
 from hardware.config import Config
 from hardware.episode import Source
 from hardware.errors import BadInput
 from hardware.progress import progress
 from rl_online.learning import embedding
 from rl_online.learning.agent import Agent, Stage, take_weights
-from rl_online.learning.link import ADDRESS, FOR_ACTORS, LearnerServer, RunSettings
+from rl_online.learning.link import FOR_ACTORS, LearnerServer, RunSettings, begin_anew
 from rl_online.learning.presets import Algorithm, PresetName, preset
 from rl_online.learning.process_reward import ProcessReward, ProgressJudge
 from rl_online.learning.replay import CORRECTING, Mixture, Replay, Transitions, episodes_of, joined, read_all
@@ -116,9 +117,11 @@ class LearnFigures(Config):
 def learn(config: LearnOnline) -> int:
     """The verb. Exit code 0 when all transitions have come, 4 when the actors stayed away."""
     began = time.monotonic()
+    begin_anew(config.output)
     torch.set_num_threads(config.threads)
     policy = load_policy(config.policy)
     given = opened(config, policy)
+    require_inheritable(config)
     _begin(config)
     learner = Learner(config, policy)
     try:
@@ -173,6 +176,36 @@ def opened(config: LearnOnline, policy: TandemVLA) -> list[Given]:
     return found
 
 
+def require_inheritable(config: LearnOnline) -> None:
+    """Raises `BadInput` where `inherit` is no run, was paid otherwise, or tried too few episodes."""
+    run = config.inherit
+    if run is None or (config.output / CHECKPOINT).is_file():
+        return
+    if not (run / CHECKPOINT).is_file():
+        raise BadInput(f"{run} has no {CHECKPOINT}", "name a run folder of `tandem rl learn`")
+    theirs = configs.read(RunSettings, run / FOR_ACTORS)
+    paid, pays = theirs.process.laid_on(preset(theirs.preset)), config.algorithm
+    if (paid.rewards, paid.gamma) != (pays.rewards, pays.gamma):
+        raise BadInput(
+            f"{run} learned with the rewards {paid.rewards} and γ {paid.gamma}, this run has {pays.rewards} and γ "
+            f"{pays.gamma}: its critics and chunks are worth something else here",
+            f"--preset {theirs.preset} --process.weight {theirs.process.weight:g}, or inherit another run",
+        )
+    tried = read_all(run / ONLINE)
+    for kind, wanted in (("successes", config.inherit_successes), ("failures", config.inherit_failures)):
+        have = count_of(episodes_of(tried, kind == "successes", wanted))
+        if have < wanted:
+            asks = f"--inherit-{kind} {have}" + (
+                f" (rl real: --seed-successes {have})" if kind == "successes" else ""
+            )
+            raise BadInput(f"{run} tried {have} {kind}; {wanted} are to be inherited", f"ask for fewer: {asks}")
+
+
+def count_of(rows: Transitions) -> int:
+    """Episodes, whose rows lie together."""
+    return int(np.count_nonzero(np.diff(rows.episode, prepend=-1)))
+
+
 class Learner:
     """A `Desk`: connections add to the replay, the main thread learns from it."""
 
@@ -185,12 +218,12 @@ class Learner:
             Replay(config.output / ONLINE, shape),
             None if config.inherit is None else Replay(config.output / SEEDS, shape),
         )
-        (config.output / ADDRESS).unlink(missing_ok=True)  # of an earlier learner, which may have finished
         if (config.output / CHECKPOINT).is_file():
             self.agent.restore(config.output / CHECKPOINT)
             log.info("goes on from update %d", self.agent.progress.critic_updates)
         elif config.inherit is not None:
             self._inherit(config.inherit)
+            self.agent.save(config.output / CHECKPOINT)  # the other run may have gone on by the next start
         self._lock = threading.Lock()
         self._published = (self.agent.progress.version, self.agent.published())
         self._saved_s = self._heard_s = time.monotonic()
@@ -200,18 +233,12 @@ class Learner:
         )
 
     def _inherit(self, run: Path) -> None:
-        """Raises `BadInput` where the other run began with another policy, or not enough episodes."""
+        """Raises `BadInput` where the other run began with another policy, and as `require_inheritable`."""
         assert self.mixture.seeds is not None
+        require_inheritable(self.config)
         self.agent.inherit(run / CHECKPOINT)
-        tried = read_all(run / ONLINE)
-        chosen = []
-        for success, wanted in ((True, self.config.inherit_successes), (False, self.config.inherit_failures)):
-            chosen.append(episodes_of(tried, success, wanted))
-            have = int(np.count_nonzero(np.diff(chosen[-1].episode, prepend=-1)))
-            if have < wanted:
-                kind = "successes" if success else "failures"
-                raise BadInput(f"{run} tried {have} {kind}; {wanted} are to be inherited", "ask for fewer")
-        self.mixture.seeds.add(joined(chosen))
+        tried, wanted = read_all(run / ONLINE), (self.config.inherit_failures, self.config.inherit_successes)
+        self.mixture.seeds.add(joined([episodes_of(tried, bool(won), wanted[won]) for won in (1, 0)]))
         shown = self.mixture.demos.add(read_all(run / DEMOS)) if self.config.inherit_shown else 0
         log.info("inherited from %s: %d chunks tried, %d shown", run, len(self.mixture.seeds), shown)
 
@@ -252,7 +279,8 @@ class Learner:
             for number in range(len(one.shown)):
                 shown = one.shown[number]
                 key = f"{embedding.fingerprint(shown)}/{agent.shape.embedding}"
-                if self.mixture.demos.has(embedding.stable_id(f"{key}/0")):  # added whole or not at all
+                ids = embedding.demonstrated_ids(key, len(shown), stride)
+                if all(self.mixture.demos.has(one) for one in ids.tolist()):
                     continue
                 columns, states = one.whole.layout.state_names, one.whole[number].state
                 progress_of_it = None if judge is None else judge.progress(columns, states)
@@ -268,8 +296,10 @@ class Learner:
         with progress("offline updates", wanted, min(done, wanted)) as advance:
             while self.agent.progress.offline_updates < wanted:
                 self.update("offline")
+                self._keep_now_and_then()
                 advance("")
         self.publish()
+        self.keep()
 
     def go_online(self) -> bool:
         """Until all transitions have come and were learned from; False when nobody has been heard for too long."""
@@ -302,6 +332,9 @@ class Learner:
         self.update("online")
         if self.agent.progress.critic_updates % self.config.publish_every == 0:
             self.publish()
+        self._keep_now_and_then()
+
+    def _keep_now_and_then(self) -> None:
         if time.monotonic() - self._saved_s > self.config.checkpoint_every_s:
             self.keep()
 
@@ -352,8 +385,8 @@ def _begin(config: LearnOnline) -> None:
     free = {"output", "json_file", "port", "threads", "transitions"}
     if config.process.weight == 0:
         free |= {"process"}  # a run from before there were any goes on
-    if config.inherit is None:
-        free |= {"inherit_shown"}
+    if config.inherit is None or not config.inherit_shown:
+        free |= {"inherit_shown"}  # as above
     settings = config.model_dump_json(indent=2, exclude=free) + "\n"
     if file.is_file() and file.read_text(encoding="utf-8") != settings:
         raise BadInput(f"{config.output} is a run of other settings", "name a new --output")

@@ -222,9 +222,10 @@ class LearnerLink:
         try:
             address = configs.read(Address, self._folder / ADDRESS)
         except BadInput as error:
+            self.finished = False  # the next learner is about to come
             raise self._lost(error.problem) from error
+        self.finished = address.finished
         if address.finished:
-            self.finished = True
             raise self._lost("it has all that it waited for")
         self._connection = connect(
             f"ws://127.0.0.1:{address.port}",
@@ -243,6 +244,15 @@ class LearnerLink:
         self._pause_s = min(max(2 * self._pause_s, FIRST_PAUSE_S), LONGEST_PAUSE_S)
         self._try_after_s = time.monotonic() + self._pause_s
         return LearnerLost(f"the learner does not answer: {why}", "tandem rl learn starts it again")
+
+
+def begin_anew(folder: Path) -> None:
+    """An earlier learner's word that it has finished is taken back, so that actors wait for the next one. Where a
+    learner runs, nothing changes.
+    """
+    file = folder / ADDRESS
+    if file.is_file() and configs.read(Address, file).finished:
+        file.unlink(missing_ok=True)
 
 
 def limit_sending(connection: socket.socket, seconds: float) -> None:

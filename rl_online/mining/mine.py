@@ -169,12 +169,16 @@ def run_round(
     first: int,
     file: Path,
 ) -> Int[ndarray, "2 N"]:
-    """(successes, rollouts) of each cell. Rollout `number` has the same start in every run of this config."""
+    """(successes, rollouts) of each cell. Rollout `number` has the same start in every run of this config.
+
+    With another count of extra ones, a number may fall to another cell: what was run there under it does not count.
+    """
     wanted = [number for number, count in enumerate(given.tolist()) for _ in range(count)]
     starts = [
         cells[cell].draw(np.random.default_rng([config.seed, first + place])) for place, cell in enumerate(wanted)
     ]
-    done = {line.number: line for line in read_models(file, RolloutLine)}
+    lines = [line for line in read_models(file, RolloutLine) if 0 <= line.number - first < len(wanted)]
+    done = {line.number: line for line in lines if line.cell == wanted[line.number - first]}
     left = [place for place in range(len(wanted)) if first + place not in done]
     counts = np.zeros((2, len(cells)), np.int64)
     for place, cell in enumerate(wanted):

@@ -43,7 +43,7 @@ from rl_online.real.config import (
     PreparedStart,
 )
 from rl_online.real.gate import Settled, WeightGate, acting_weights, is_due
-from rl_online.real.learner import reference_of
+from rl_online.real.learner import reference_of, start_of
 from rl_online.real.recreate import Recreated
 from rl_online.starts.resets import ResetPlan
 from rl_online.worlds.open_world import open_world
@@ -72,7 +72,7 @@ class Coach:
 
     def __post_init__(self) -> None:
         self.algorithm = preset(self.config.preset)
-        self.policy, self.reference = load_policy(self.config.policy), load_policy(reference_of(self.config))
+        self.policy, self.reference = load_policy(start_of(self.config)), load_policy(reference_of(self.config))
         self.initial = as_bytes(embedding.learned(self.policy))
         self.link = LearnerLink(self.run / LEARNER)
         self.plan = configs.read(ResetPlan, self.config.plan)
@@ -155,13 +155,14 @@ class Coach:
         if not left or self.config.recreate == 0:
             return
         starts = {line.episode: line for line in read_models(self.run / STARTS, PreparedStart)}
-        stored, start = stored_of(self.run, left[0]), starts.get(left[0].episode)
-        if stored is None or start is None:
+        known = ((stored_of(self.run, result), starts.get(result.episode)) for result in left)
+        stored, start = next(((a, b) for a, b in known if a is not None and b is not None), (None, None))
+        if stored is None or start is None:  # the recorder was away in all of them
             return
         take_weights(self.policy, acting_weights(self.run, self.initial))
         sent = real_recreate.sent_rows(stored.sent, stored.index.sent_row)
         found = real_recreate.recreate(
-            self.env, Explorer(self.policy, left[0].episode), left[0].episode, start.seen, sent,
+            self.env, Explorer(self.policy, start.episode), start.episode, start.seen, sent,
             self.config.recreate, self.config.seed,
         )  # fmt: skip
         add_line(self.run / RECREATED, found)

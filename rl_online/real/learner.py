@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from hardware import artefact
 from hardware import config as configs
 from hardware.errors import BadInput
 from rl_online.learning.learner import CHECKPOINT, POLICY, LearnOnline, learn
@@ -15,6 +18,13 @@ from rl_online.real.config import LEARNER, SETTINGS, GuideReal
 ENDLESS = 1_000_000
 """Chunks: the run's budget is robot time, not chunks."""
 PATIENCE_S = 24 * 3600.0
+START, REFERENCE = "start", "reference"
+
+
+def start_of(config: GuideReal) -> Path:
+    """Folder of the policy that acts before the gate has let another through."""
+    pinned = config.output / START
+    return pinned if pinned.is_dir() else config.policy
 
 
 def reference_of(config: GuideReal) -> Path:
@@ -24,6 +34,9 @@ def reference_of(config: GuideReal) -> Path:
     """
     if config.inherit is None:
         return config.policy
+    pinned = config.output / REFERENCE
+    if pinned.is_dir():
+        return pinned
     if not (config.inherit / CHECKPOINT).is_file():
         raise BadInput(f"{config.inherit} has no {CHECKPOINT}", "name a run folder of `tandem rl learn`")
     if config.policy.resolve() != (config.inherit / POLICY).resolve():
@@ -33,13 +46,26 @@ def reference_of(config: GuideReal) -> Path:
     return configs.read(RunSettings, config.inherit / FOR_ACTORS).policy
 
 
+def pin(config: GuideReal) -> None:
+    """Copies what is inherited by path: the other run may go on, or its folder move."""
+    if config.inherit is None:
+        return
+    for name, folder in ((START, config.policy), (REFERENCE, reference_of(config))):
+        if not (config.output / name).is_dir():
+            with artefact.staged_folder(config.output / name) as staged:
+                shutil.copytree(folder, staged, dirs_exist_ok=True)
+
+
 def settings_of(config: GuideReal, run: Path) -> LearnOnline:
+    inherited: dict[str, Any] = {}
+    if config.inherit is not None:
+        count = 0 if config.twin_successes else config.seed_successes
+        inherited = {"inherit": config.inherit, "inherit_successes": count}
     return LearnOnline(
         policy=reference_of(config),
         output=run / LEARNER,
         demos=config.demos,
-        inherit=config.inherit,
-        inherit_successes=0 if config.twin_successes else config.seed_successes,
+        **inherited,
         preset=config.preset,
         offline_steps=config.offline_steps,
         transitions=ENDLESS,

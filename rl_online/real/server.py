@@ -29,6 +29,7 @@ from rl_online.learning.explorer import Explorer
 from rl_online.lines import add_line
 from rl_online.real.bench import ScriptedWayBack
 from rl_online.real.config import ACCEPTED, CELL, GUIDANCE, POLICY, REFUSED, SETTINGS, Guidance, GuideReal
+from rl_online.real.learner import start_of
 from rl_online.real.preflight import Collision, Preflight, open_preflight
 from vla import exchange
 from vla.policy import stack
@@ -125,7 +126,7 @@ class BothWays:
 def acting(run: Path) -> ActingPolicy | BothWays:
     """All that the run's settings ask for."""
     settings, guidance = configs.read(GuideReal, run / SETTINGS), configs.read(Guidance, run / GUIDANCE)
-    policy = load_policy(settings.policy)
+    policy = load_policy(start_of(settings))
     preflight = open_preflight(settings.world) if settings.preflight else None
     seed = int.from_bytes(np.random.default_rng().bytes(4))
     forward = ActingPolicy(policy, run, preflight, seed, run / ACCEPTED)

@@ -33,7 +33,7 @@ from hardware.supervisor import Supervisor
 from hardware.up import UpCell, interruptible, resolve, watch
 from rl_online.judge.model import load_reward
 from rl_online.learning.agent import take_weights
-from rl_online.learning.learner import CHECKPOINT, learn
+from rl_online.learning.learner import CHECKPOINT, learn, require_inheritable
 from rl_online.lines import read_models
 from rl_online.real import bench as real_bench
 from rl_online.real.coach import ROBOT, SentEpisode
@@ -58,7 +58,7 @@ from rl_online.real.config import (
     WayBack,
 )  # fmt: skip
 from rl_online.real.gate import Gated, is_settled
-from rl_online.real.learner import reference_of, settings_of
+from rl_online.real.learner import pin, settings_of, start_of
 from rl_online.real.recreate import Recreated
 from rl_online.real.resets import ResetFigures, resets_of
 from rl_online.real.server import RefusedChunk
@@ -168,15 +168,12 @@ def begin(config: GuideReal, cell: CellConfig) -> None:
     plan = configs.read(ResetPlan, config.plan)
     for store in config.twin_successes:
         EpisodeStore.open(store)
-    reference_of(config)
     file = run / SETTINGS
     if file.is_file():
         before = configs.read(GuideReal, file)
         if before.model_dump(exclude=MAY_CHANGE) != config.model_dump(exclude=MAY_CHANGE):
             raise BadInput(f"{run} is a run of other settings", "name a new --output")
-    artefact.write_model(file, config)
-    if not (run / PLAN).is_file():
-        artefact.write_model(run / PLAN, plan)
+    require_inheritable(settings_of(config, run))
     guide, colours = seen_by(config, cell)
     guidance = Guidance(
         reward=config.reward.resolve(),
@@ -189,6 +186,10 @@ def begin(config: GuideReal, cell: CellConfig) -> None:
         seed=config.seed,
         way_back=way_back(config, cell),
     )
+    artefact.write_model(file, config)  # what follows a refusal may have other settings
+    pin(config)
+    if not (run / PLAN).is_file():
+        artefact.write_model(run / PLAN, plan)
     artefact.write_model(run / GUIDANCE, guidance)
 
 
@@ -288,7 +289,7 @@ def processes(config: GuideReal, cell: CellConfig) -> tuple[NodeSpec, ...]:
 
 def keep_policy(config: GuideReal) -> None:
     """The policy that the gate let through last."""
-    policy = load_policy(config.policy)
+    policy = load_policy(start_of(config))
     accepted = config.output / ACCEPTED
     if accepted.is_file():
         take_weights(policy, accepted.read_bytes())

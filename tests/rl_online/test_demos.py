@@ -11,6 +11,7 @@ from hardware.bench.tasks.start import TaskStart
 from hardware.dataset.store import EpisodeStore
 from hardware.errors import BadInput
 from rl_online.demos import RecordDemos, record
+from rl_online.episode_log import EpisodeLog
 from rl_online.worlds.open_world import WorldChoice
 from rl_online.worlds.world import pose_of
 
@@ -59,6 +60,29 @@ def test_a_failure_ends_with_the_object_beside_its_goal(tmp_path: Path, task: st
         began, ended = (pose_of(row, name).translation_m for row in (rows[0], rows[-1]))
         assert np.hypot(*(ended - began)[:2]) > 0.03, "it was moved"
         assert 0.03 < np.hypot(ended[0] - goal.x_m, ended[1] - goal.y_m) < 0.15
+
+
+def test_stopped_and_gone_on_with_the_same_episodes_come_and_none_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of the tries are not as wanted, which once shifted what came after a stop."""
+
+    def show(world: object, start: TaskStart, config: RecordDemos, rng: np.random.Generator):
+        episode, drawn = EpisodeLog(("x",), ("x",), RATE_HZ), rng.random(2)
+        for _ in range(8):
+            episode.states.append(drawn[:1])
+            episode.actions.append(drawn[:1])
+        return episode, drawn[1] > 0.5
+
+    def recorded(folder: Path, *counts: int) -> list[bytes]:
+        for count in counts:
+            record(RecordDemos(output=folder, count=count, cameras=False))
+        return [episode.sent[0].tobytes() for episode in EpisodeStore.open(folder).finished()]
+
+    monkeypatch.setattr("rl_online.demos.demonstrate", show)
+    at_once = recorded(tmp_path / "once", 6)
+    assert recorded(tmp_path / "twice", 1, 3, 6) == at_once
+    assert len(set(at_once)) == 6
 
 
 def test_a_demonstration_goes_on_after_its_success(tmp_path: Path) -> None:

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from hardware.dataset.frame_grid import Alignment
+from hardware.dataset.manifest import write_episode
 from hardware.dataset.recording import Recording, RecordingConfig
+from hardware.dataset.store import EpisodeStore
 from hardware.errors import BadInput
 from vla import demonstrations
 from vla.demonstrations import ArrayDemonstrations, Layout, open_demonstrations
@@ -52,6 +54,15 @@ def test_a_store_gives_its_finished_episodes_that_did_not_fail(tmp_path) -> None
     assert np.abs(pictures.mean(axis=(1, 2, 3)) - expected).max() < 3
     with pytest.raises(BadInput, match="no camera 'wrist'"):
         episode.pictures("wrist")
+
+
+def test_an_episode_that_a_kill_cut_off_shows_nothing(tmp_path) -> None:
+    for first in (0.0, 100.0):
+        record(tmp_path / "store", None, first)
+    cut = EpisodeStore.open(tmp_path / "store").finished()[1]
+    write_episode(cut.folder, cut.manifest.but(interrupted=True))
+    found = open_demonstrations(tmp_path / "store", "mine")
+    assert [float(found[number].state[0, 0]) < 50 for number in range(len(found))] == [True]
 
 
 def write_lerobot(root: Path, kind: str) -> None:

@@ -104,11 +104,11 @@ def test_one_that_is_stuck_beside_an_actor_is_brought_to_the_goal_by_a_bent_demo
 
 def test_a_twin_without_demonstrations_to_bend_has_nobody_who_helps(tmp_path: Path):
     env = ChunkEnv(SliderWorld(), interface(), Rewards(), 0.98)
-    assert open_supervisor(ActOnline(run=tmp_path), env) is None
+    assert open_supervisor(ActOnline(run=tmp_path), env, 0) is None
     with pytest.raises(BadInput, match="nobody does"):
-        open_supervisor(ActOnline(run=tmp_path, ways=tmp_path), env)
+        open_supervisor(ActOnline(run=tmp_path, ways=tmp_path), env, 0)
     with pytest.raises(BadInput, match="without demonstrations to bend"):
-        open_supervisor(ActOnline(run=tmp_path, helped=0.5), env)
+        open_supervisor(ActOnline(run=tmp_path, helped=0.5), env, 0)
 
 
 def test_a_way_holds_its_last_row_and_asks_what_came_of_each_part():

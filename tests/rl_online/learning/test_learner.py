@@ -18,10 +18,21 @@ from hardware import artefact
 from hardware.errors import BadInput
 from rl_online.actor import ActOnline, Actor
 from rl_online.episode_log import EpisodeLog, store_episode
-from rl_online.learning.agent import Agent
+from rl_online.learning.agent import Agent, Stage
 from rl_online.learning.env import ChunkEnv
-from rl_online.learning.learner import CHECKPOINT, DEMOS, ONLINE, Learner, LearnOnline
-from rl_online.learning.link import ADDRESS, Address, LearnerLink, LearnerLost, LearnerServer, patiently
+from rl_online.learning.learner import CHECKPOINT, DEMOS, ONLINE, Learner, LearnOnline, opened, require_inheritable
+from rl_online.learning.link import (
+    ADDRESS,
+    FIRST_PAUSE_S,
+    FOR_ACTORS,
+    Address,
+    LearnerLink,
+    LearnerLost,
+    LearnerServer,
+    RunSettings,
+    begin_anew,
+    patiently,
+)
 from rl_online.learning.presets import PRESETS, Rewards
 from rl_online.learning.replay import Mixture, Replay, Transitions
 from tests.rl_online.slider import SliderWorld, interface
@@ -141,6 +152,26 @@ def test_who_was_busy_while_the_learner_finished_hears_of_it_later(tmp_path: Pat
     desk.mixture.close()
 
 
+def test_word_that_a_learner_has_finished_holds_until_the_next_one_comes(tmp_path: Path):
+    link, asked = LearnerLink(tmp_path, timeout_s=0.5), [3, 2, 1]
+
+    def ask() -> bool:
+        """After the pause that it makes between attempts."""
+        time.sleep(2 * FIRST_PAUSE_S * 2 ** asked.pop())
+        with pytest.raises(LearnerLost):
+            link.add(some(1))
+        return link.finished
+
+    artefact.write_model(tmp_path / ADDRESS, Address(port=1, process=1, finished=True))
+    assert ask()
+    begin_anew(tmp_path)
+    assert not ask()
+    artefact.write_model(tmp_path / ADDRESS, Address(port=1, process=1))
+    begin_anew(tmp_path)
+    assert (tmp_path / ADDRESS).is_file()
+    assert not ask()
+
+
 def test_an_actor_of_a_run_that_has_finished_says_so_and_acts_no_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
@@ -221,6 +252,7 @@ def test_a_run_goes_on_with_what_another_learned_and_tried(tmp_path: Path):
     policy, twin = prepared(tmp_path), tmp_path / "twin"
     agent = Agent(policy, PRESETS["twinrl"], seed=5)
     agent.save(twin / CHECKPOINT)
+    artefact.write_model(twin / FOR_ACTORS, RunSettings(policy=tmp_path / "policy", preset="twinrl"))
     tried = some(6, shape=agent.shape)
     tried.episode[:], tried.success[:] = [0, 0, 1, 1, 2, 2], [1, 1, 0, 0, 1, 1]
     shown = some(3, 7, "human", agent.shape)
@@ -242,10 +274,51 @@ def test_a_run_goes_on_with_what_another_learned_and_tried(tmp_path: Path):
         learner.keep()
         learner.close()
     with pytest.raises(BadInput, match="tried 2 successes; 3 are to be inherited"):
-        Learner(config.but(output=tmp_path / "other", inherit_successes=3), load_policy(tmp_path / "policy"))
+        require_inheritable(config.but(output=tmp_path / "other", inherit_successes=3))
+    for changes in ({"preset": "hil_serl"}, {"process": {"weight": 5.0}}):
+        paid = LearnOnline.model_validate(config.model_dump() | changes | {"output": tmp_path / "other"})
+        with pytest.raises(BadInput, match="worth something else"):
+            require_inheritable(paid)
+    require_inheritable(config.but(inherit=tmp_path / "gone"))  # what it takes lies in this run already
     alone = config.but(output=tmp_path / "alone", inherit_shown=False)
     with contextlib.closing(Learner(alone, load_policy(tmp_path / "policy"))) as learner:
         assert len(learner.mixture.demos) == 0
+
+
+def test_a_finer_stride_adds_what_an_inherited_one_left_out(tmp_path: Path):
+    prepared(tmp_path)
+    for stride, chunks in ((6, 2), (3, 4), (3, 4)):
+        config = LearnOnline(
+            policy=tmp_path / "policy", output=tmp_path / "run", demos=(tmp_path / "demos",), demo_stride=stride
+        )
+        with contextlib.closing(Learner(config, load_policy(tmp_path / "policy"))) as learner:
+            learner.fill_demos(opened(config, learner.agent.reference))
+            assert len(learner.mixture.demos) == chunks
+
+
+def test_a_stop_while_offline_loses_no_more_than_the_time_between_two_checkpoints(tmp_path: Path):
+    prepared(tmp_path)
+    config = LearnOnline(
+        policy=tmp_path / "policy", output=tmp_path / "run", demos=(tmp_path / "demos",), offline_steps=6,
+        checkpoint_every_s=1e-6,
+    )  # fmt: skip
+
+    class Stopped(Exception):
+        pass
+
+    class Killed(Learner):
+        def update(self, stage: Stage) -> None:
+            if self.agent.progress.offline_updates == 4:
+                raise Stopped
+            super().update(stage)
+
+    for kind, raises in ((Killed, pytest.raises(Stopped)), (Learner, contextlib.nullcontext())):
+        with contextlib.closing(kind(config, load_policy(tmp_path / "policy"))) as learner:
+            assert learner.agent.progress.offline_updates == (0 if kind is Killed else 4)
+            learner.fill_demos(opened(config, learner.agent.reference))
+            with raises:
+                learner.go_offline()
+    assert learner.agent.progress.offline_updates == 6
 
 
 @pytest.mark.parametrize("tried", [4, 3])

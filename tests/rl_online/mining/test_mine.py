@@ -81,6 +81,13 @@ def test_extra_rollouts_are_added_to_those_that_were_run(tmp_path: Path):
     assert min(score.rollouts for score in plan.scores) >= 4
 
 
+def test_another_number_of_extra_rollouts_credits_each_to_the_cell_it_was_run_in(tmp_path: Path):
+    mined(config(tmp_path, extra=4))
+    plan, _ = mined(config(tmp_path, extra=9))
+    whole, _ = mined(config(tmp_path / "at_once", extra=9))
+    assert plan == whole
+
+
 def test_rollouts_of_other_settings_are_not_mixed(tmp_path: Path):
     mined(config(tmp_path))
     with pytest.raises(BadInput, match="other settings"):
