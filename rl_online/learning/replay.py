@@ -319,6 +319,8 @@ def empty(shape: ReplayShape) -> Transitions:
 
 def episodes_of(rows: Transitions, success: bool, count: int) -> Transitions:
     """The last `count` whole episodes that ended so, or as many as there are. An episode's rows lie together."""
+    if len(rows) == 0:
+        return rows
     begins = np.flatnonzero(np.diff(rows.episode, prepend=-1))
     ends = np.append(begins[1:], len(rows))
     spans = [span for span in zip(begins, ends, strict=True) if rows.success[span[0]] == int(success)]

@@ -11,7 +11,7 @@ from hardware.bench.arm_models import SO101
 from hardware.dataset.store import EpisodeStore
 from hardware.episode_writer import backward_store
 from rl_online.demos import RecordDemos, record
-from rl_online.learning.learner import ONLINE
+from rl_online.learning.learner import DEMOS, ONLINE, LearnOnline, learn
 from rl_online.learning.replay import read_all
 from rl_online.lines import read_models
 from rl_online.real import session as guided
@@ -69,11 +69,18 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> GuideReal:
         evaluation=Evaluation(every_steps=STEPS, patience=0, held_out_share=0.0),
     )
     assert sft(training) == 0
+    taught = LearnOnline(
+        policy=folder / "sft" / "policy", output=folder / "twin", demos=(folder / "demos",), preset="conrft",
+        offline_steps=4, transitions=0, demo_stride=8,
+    )  # fmt: skip
+    assert learn(taught) == 0
     artefact.write_model(folder / "plan.json", PLAN)
     artefact.write_model(folder / "cell.json", cells.load("bench").but(episode_s=EPISODE_S))
     return GuideReal(
         cell=str(folder / "cell.json"),
-        policy=folder / "sft" / "policy",
+        policy=folder / "twin" / "policy",
+        inherit=folder / "twin",
+        seed_successes=0,
         plan=folder / "plan.json",
         reward=judge(folder / "judge", -3.0, "cam_front"),
         demos=(folder / "demos",),
@@ -114,6 +121,9 @@ def test_the_robot_resets_its_cell_and_new_weights_go_through_the_gate(settings:
     tried = read_all(run / LEARNER / ONLINE)
     assert len(tried) == sum(line.chunks for line in sent)  # nothing of the way back
     assert len(np.unique(tried.episode)) == 2
+    assert settings.inherit is not None
+    theirs, shown = (read_all(folder / DEMOS).id for folder in (settings.inherit, run / LEARNER))
+    assert set(theirs.tolist()) < set(shown.tolist())
 
     acting, said = read_models(run / GATES, Gated)
     assert acting.version == -1
