@@ -221,6 +221,10 @@ def largest_descriptors(stored: Any, image_id: int, count: int) -> Float[ndarray
     return chosen / np.maximum(np.linalg.norm(chosen, axis=1, keepdims=True), 1e-6)
 
 
+SAME_RAD = 1e-3
+"""Between descriptors in single precision: a smaller angle is none."""
+
+
 def mutual_count(a: Float[ndarray, "A 128"], b: Float[ndarray, "B 128"], ratio: float = 0.85) -> int:
     """Mutual nearest neighbours that pass Lowe's ratio test (on angles)."""
     if len(a) < 2 or len(b) < 2:
@@ -231,7 +235,8 @@ def mutual_count(a: Float[ndarray, "A 128"], b: Float[ndarray, "B 128"], ratio: 
     mutual = closeness.argmax(0)[nearest] == np.arange(len(a))
     closeness[np.arange(len(a)), nearest] = -1
     second = closeness.max(1)
-    clear = np.arccos(np.clip(best, -1, 1)) < ratio * np.arccos(np.clip(second, -1, 1))
+    best_rad, second_rad = (np.arccos(np.clip(each, -1, 1)) for each in (best, second))
+    clear = (best_rad < ratio * second_rad) & (second_rad > SAME_RAD)
     return int((mutual & clear).sum())
 
 

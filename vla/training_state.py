@@ -73,10 +73,14 @@ def moments(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def restore_moments(optimiser: torch.optim.Optimizer, stored: dict[str, Tensor]) -> None:
+    """Moments lie in memory as their weights do: a fused step reads both from end to end, and files keep no layout."""
     state: dict[int, dict[str, Tensor]] = {}
+    weights = [weight for group in optimiser.param_groups for weight in group["params"]]
     for name, tensor in stored.items():
         place, _, what = name.partition(".")
-        state.setdefault(int(place), {})[what] = tensor
+        weight = weights[int(place)]
+        alike = torch.empty_like(weight).copy_(tensor) if tensor.shape == weight.shape else tensor
+        state.setdefault(int(place), {})[what] = alike
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
 
 
