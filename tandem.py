@@ -23,7 +23,6 @@ from hardware.errors import BadInput, TandemError
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 """OpenMP's threads spin while they wait for one another, by default so long that beside one other busy process a
 training step on two cores took 550 ms, not 150; so it takes 330, and alone 150 as before. Read when torch is loaded."""
-keep_freed_memory()
 
 
 @dataclass(frozen=True)
@@ -161,6 +160,7 @@ EXIT_BROKEN_PIPE = 141
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command and returns the process's exit code."""
+    keep_freed_memory()
     words = list(sys.argv[1:] if arguments is None else arguments)
     verbose = bool(words) and words[0] in ("-v", "--verbose")
     words = words[verbose:]
