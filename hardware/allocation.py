@@ -1,5 +1,5 @@
 """Keeps freed memory in the process. glibc gives large blocks back to the system and fetches them again a moment later,
-page by page: that was two fifths of the time in which pictures are encoded (`benchmarks/policy.py`).
+page by page: that was a third of the time in which pictures are encoded (`benchmarks/policy.py`).
 """
 
 from __future__ import annotations

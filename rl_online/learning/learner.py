@@ -181,9 +181,7 @@ def require_inheritable(config: LearnOnline) -> None:
     run = config.inherit
     if run is None or (config.output / CHECKPOINT).is_file():
         return
-    if not (run / CHECKPOINT).is_file():
-        raise BadInput(f"{run} has no {CHECKPOINT}", "name a run folder of `tandem rl learn`")
-    theirs = configs.read(RunSettings, run / FOR_ACTORS)
+    theirs = told_actors(run)
     paid, pays = theirs.process.laid_on(preset(theirs.preset)), config.algorithm
     if (paid.rewards, paid.gamma) != (pays.rewards, pays.gamma):
         raise BadInput(
@@ -199,6 +197,13 @@ def require_inheritable(config: LearnOnline) -> None:
                 f" (rl real: --seed-successes {have})" if kind == "successes" else ""
             )
             raise BadInput(f"{run} tried {have} {kind}; {wanted} are to be inherited", f"ask for fewer: {asks}")
+
+
+def told_actors(run: Path) -> RunSettings:
+    """Raises `BadInput` where it is no run."""
+    if not (run / CHECKPOINT).is_file():
+        raise BadInput(f"{run} has no {CHECKPOINT}", "name a run folder of `tandem rl learn`")
+    return configs.read(RunSettings, run / FOR_ACTORS)
 
 
 def count_of(rows: Transitions) -> int:
@@ -233,9 +238,8 @@ class Learner:
         )
 
     def _inherit(self, run: Path) -> None:
-        """Raises `BadInput` where the other run began with another policy, and as `require_inheritable`."""
+        """Raises `BadInput` where it began with another policy; the rest `require_inheritable` has looked at."""
         assert self.mixture.seeds is not None
-        require_inheritable(self.config)
         self.agent.inherit(run / CHECKPOINT)
         tried, wanted = read_all(run / ONLINE), (self.config.inherit_failures, self.config.inherit_successes)
         self.mixture.seeds.add(joined([episodes_of(tried, bool(won), wanted[won]) for won in (1, 0)]))

@@ -11,8 +11,7 @@ import torch
 from hardware import artefact
 from hardware import config as configs
 from hardware.errors import BadInput
-from rl_online.learning.learner import CHECKPOINT, POLICY, LearnOnline, learn
-from rl_online.learning.link import FOR_ACTORS, RunSettings
+from rl_online.learning.learner import POLICY, LearnOnline, learn, told_actors
 from rl_online.real.config import LEARNER, SETTINGS, GuideReal
 
 ENDLESS = 1_000_000
@@ -37,13 +36,12 @@ def reference_of(config: GuideReal) -> Path:
     pinned = config.output / REFERENCE
     if pinned.is_dir():
         return pinned
-    if not (config.inherit / CHECKPOINT).is_file():
-        raise BadInput(f"{config.inherit} has no {CHECKPOINT}", "name a run folder of `tandem rl learn`")
+    theirs = told_actors(config.inherit)
     if config.policy.resolve() != (config.inherit / POLICY).resolve():
         raise BadInput(
             f"{config.policy} is not the policy of the run that is inherited", f"--policy {config.inherit / POLICY}"
         )
-    return configs.read(RunSettings, config.inherit / FOR_ACTORS).policy
+    return theirs.policy
 
 
 def pin(config: GuideReal) -> None:

@@ -54,5 +54,6 @@ def test_what_cannot_be_inherited_is_refused_in_words(tmp_path: Path):
         reference_of(config(tmp_path, inherit=tmp_path / "run"))
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / CHECKPOINT).touch()
+    artefact.write_model(tmp_path / "run" / FOR_ACTORS, RunSettings(policy=tmp_path / "sft", preset="twinrl"))
     with pytest.raises(BadInput, match="not the policy of the run"):
         reference_of(config(tmp_path, inherit=tmp_path / "run", policy=tmp_path / "sft"))
