@@ -7,6 +7,7 @@ RUN := $(UV) run --no-sync
 # A machine with its own ROS 2 uses that one; elsewhere the wheels serve. Never both in one environment.
 ROS := $(if $(wildcard /opt/ros/*),,--extra ros)
 OUT ?= out/demo
+SOURCES := tandem.py calibration hardware rl_online robot_ws/src tests twin vla
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo twin test lint format types bench clean
@@ -21,7 +22,7 @@ $(UV):
 
 .venv/.synced: pyproject.toml uv.lock .python-version .ci/system_packages.sh | $(UV)
 	@sh .ci/system_packages.sh
-	@$(UV) sync --frozen --group bench $(ROS)
+	@$(UV) sync --frozen --inexact --group bench $(ROS)  # exact would take rclpy away: its wheel brings a second name
 	@touch $@
 
 demo: setup  ## The whole loop on the simulated bench: scan, twin, demos, SFT, RFT, RL in the twin, guided RL, report
@@ -35,6 +36,7 @@ test: setup  ## Lint, types, import rules and all tests
 	@$(RUN) ruff format --check .
 	@$(RUN) lint-imports --no-logo
 	@$(RUN) pyright
+	@$(RUN) python -m compileall -q $(SOURCES)  # hundreds of processes follow, which may not be allowed to write it
 	@$(RUN) pytest -q -n 2 --dist worksteal -m "not alone"
 	@$(RUN) pytest -q -m alone
 

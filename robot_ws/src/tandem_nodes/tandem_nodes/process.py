@@ -10,11 +10,14 @@ from collections.abc import Callable
 from typing import Protocol
 
 import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
 from hardware import notify, priority
 from hardware.errors import TandemError
+
+WAIT_S = 1.0
+"""For an event, at a time: `EventsExecutor` without a limit never sleeps (rclpy 7.1.5: its clock's end overflows)."""
 
 
 class Process(Protocol):
@@ -33,7 +36,7 @@ def run[N: Process](make: Callable[[Callable[[int], None]], N], fifo: int | None
     """
     logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s", stream=sys.stderr)
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-    ending = threading.Event()
+    ending, closed = threading.Event(), threading.Event()
     code = 0
 
     def end(with_code: int = 0) -> None:
@@ -43,7 +46,7 @@ def run[N: Process](make: Callable[[Callable[[int], None]], N], fifo: int | None
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: end())
-    executor = SingleThreadedExecutor()
+    executor = _executor()
     try:
         node = make(end)
     except TandemError as error:
@@ -51,23 +54,35 @@ def run[N: Process](make: Callable[[Callable[[int], None]], N], fifo: int | None
         rclpy.try_shutdown()
         return error.exit_code
     executor.add_node(node)
-    spinning = threading.Thread(target=_spin, args=(executor, end, fifo), name="spin")
+    spinning = threading.Thread(target=_spin, args=(executor, closed, end, fifo), name="spin")
     spinning.start()
     notify.ready()
     ending.wait()
     node.close()
-    executor.shutdown()
+    closed.set()
+    executor.wake()
     spinning.join()
+    executor.shutdown()
     node.destroy_node()  # type: ignore[attr-defined]
     rclpy.try_shutdown()
     return code
 
 
-def _spin(executor: SingleThreadedExecutor, end: Callable[[int], None], fifo: int | None) -> None:
+def _executor() -> Executor:
+    """The one that waits for events, where rclpy has it: the other builds its wait set anew for every message."""
+    try:
+        from rclpy.experimental import EventsExecutor  # since rclpy 7.1.4
+    except ImportError:
+        return SingleThreadedExecutor()
+    return EventsExecutor()
+
+
+def _spin(executor: Executor, closed: threading.Event, end: Callable[[int], None], fifo: int | None) -> None:
     if fifo is not None:
         priority.hurry(fifo)
     try:
-        executor.spin()
+        while not closed.is_set():
+            executor.spin_once(timeout_sec=WAIT_S)
     except ExternalShutdownException:
         end(0)
     except BaseException:
