@@ -160,7 +160,9 @@ def collect(config: ExpandDemos, world: World, starts: Starts, generator: Genera
     """Tries until the store has its count or too many failed; with those of runs before."""
     store = EpisodeStore.create(config.output / "store")
     store.seal_interrupted()
-    done, kept = read_models(config.output / TRIES, Try), len(judged(store))
+    done = read_models(config.output / TRIES, Try)
+    forget_unnoted(store, done)
+    kept = len(judged(store))
     with progress("twin demonstrations", config.count, min(kept, config.count)) as advance:
         while kept < config.count and spent(done) < config.most_tries * config.count:
             one = attempt(len(done), starts, world, generator, config)
@@ -170,6 +172,21 @@ def collect(config: ExpandDemos, world: World, starts: Starts, generator: Genera
             if one.result == "success":
                 advance(f"{kept} of {len(done)} tries")
     return done
+
+
+def forget_unnoted(store: EpisodeStore, done: Sequence[Try]) -> None:
+    """Removes an episode whose try a kill kept from being noted: that try comes next again, and stores the same.
+
+    Raises `BadInput` where there are more of them, which no kill leaves.
+    """
+    unnoted = judged(store)[sum(one.result == "success" for one in done) :]
+    if len(unnoted) > 1:
+        raise BadInput(
+            f"{store.folder} holds {len(unnoted)} episodes that {TRIES} says nothing of", "name a new --output"
+        )
+    for episode in unnoted:
+        log.info("episode %d was stored when the run was killed, and is made again", episode.number)
+        store.remove(episode.number)
 
 
 def regions_of(config: ExpandDemos, of_task: Sequence[tuple[PartName, Region]]) -> list[tuple[PartName, Region]]:

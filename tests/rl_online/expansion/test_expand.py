@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 
 from hardware import artefact
+from hardware.bench.tasks.start import TaskStart
+from hardware.dataset.store import EpisodeStore
 from hardware.errors import BadInput
-from rl_online.expansion.expand import ExpandDemos, starts_of
+from rl_online.episode_log import EpisodeLog, store_episode
+from rl_online.expansion.expand import ExpandDemos, forget_unnoted, starts_of
+from rl_online.expansion.tries import Try
 from rl_online.starts.regions import Box, Fineness, PartName, Region, cell_of, grid
 from rl_online.starts.resets import CellScore, ResetPlan
 
@@ -45,3 +49,31 @@ def test_a_plan_and_a_drawn_region_exclude_each_other(tmp_path: Path):
     config = ExpandDemos(output=tmp_path, resets=plan_at(tmp_path), polygon=corners)
     with pytest.raises(BadInput, match="leave out --polygon or --resets"):
         starts_of(config, PARTS)
+
+
+def store_of(folder: Path, episodes: int) -> EpisodeStore:
+    for _ in range(episodes):
+        row = [np.zeros(1)] * 3
+        store_episode(EpisodeLog(("x",), ("x",), 20.0, row, row), folder, "push", "scripted", True, (), "bench")
+    return EpisodeStore.open(folder)
+
+
+def tries(*results: str) -> list[Try]:
+    start = TaskStart(x_m=0.1, y_m=0.0, yaw_rad=0.0)
+    return [Try(number=n, demo=0, start=start, result=result) for n, result in enumerate(results)]
+
+
+def test_an_episode_that_was_stored_but_not_noted_is_made_again_and_not_twice(tmp_path: Path):
+    """A kill between the two writes: the try comes next again, with its number's seed."""
+    store = store_of(tmp_path / "store", 3)
+    forget_unnoted(store, tries("success", "failure", "success"))
+    assert [episode.number for episode in store.finished()] == [0, 1]
+    forget_unnoted(store, tries("success", "failure", "success"))
+    assert len(store.finished()) == 2
+
+
+def test_episodes_that_no_try_tells_of_are_not_thrown_away(tmp_path: Path):
+    store = store_of(tmp_path / "store", 2)
+    with pytest.raises(BadInput, match="2 episodes that"):
+        forget_unnoted(store, [])
+    assert len(store.finished()) == 2
