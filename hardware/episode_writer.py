@@ -13,8 +13,10 @@ from hardware.announcement import Announcement
 from hardware.arm_loop import JointCommand
 from hardware.cell import CellConfig
 from hardware.dataset.frame_grid import Alignment
+from hardware.dataset.manifest import SeenObject
 from hardware.dataset.recording import Recording, RecordingConfig
 from hardware.episode import Source
+from hardware.messages import NANOSECONDS_PER_SECOND
 from hardware.ports import CameraImage, JointReading
 
 BACKWARD = "_backward"
@@ -22,6 +24,9 @@ BACKWARD = "_backward"
 SOURCES: dict[str, Source] = {"policy": "policy", "human": "human", "scripted": "scripted", "twin": "twin"}
 FIRST_SOURCES: dict[str, Source] = {"scripted": "scripted", "none": "human"}
 """Whose the frames are before the first command, by the kind of policy."""
+
+SEEN_WITHIN_S = 5.0
+"""Before an episode: what was seen earlier may have been moved since."""
 
 
 class EpisodeWriter:
@@ -35,6 +40,7 @@ class EpisodeWriter:
         self._source = self._first
         self._backward_by: Source | None = None
         self._since_ns = 0
+        self._seen: tuple[int, SeenObject] | None = None
 
     @property
     def is_recording(self) -> bool:
@@ -60,6 +66,7 @@ class EpisodeWriter:
                 self._cell.action_names,
                 self._cell.name,
                 config=RecordingConfig(alignment=alignment),
+                object_seen=self._seen_at(announcement.since_ns),
             )
         elif not announcement.is_running and self._recording is not None:
             recording, self._recording = self._recording, None
@@ -68,6 +75,16 @@ class EpisodeWriter:
             else:
                 recording.finish(announcement.success)
                 self.written += 1
+
+    def seen(self, stamp_ns: int, found: SeenObject) -> None:
+        """Where vision finds the object while nothing runs."""
+        if self._recording is None:
+            self._seen = stamp_ns, found
+
+    def _seen_at(self, now_ns: int) -> SeenObject | None:
+        if self._seen is None or now_ns - self._seen[0] > SEEN_WITHIN_S * NANOSECONDS_PER_SECOND:
+            return None
+        return self._seen[1]
 
     def joints(self, reading: JointReading, gripper_open: float | None) -> None:
         """The gripper's opening is recorded as the last joint."""

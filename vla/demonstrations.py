@@ -15,6 +15,7 @@ from pydantic import Field, PositiveFloat
 
 from hardware.config import Config
 from hardware.errors import BadInput
+from hardware.spatial import Pose
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,8 @@ class Demonstration:
     actions: Float[ndarray, "T D"]
     pictures: Callable[[str], UInt8[ndarray, "T H W 3"]]
     """Camera → all its pictures, decoded when asked for."""
+    T_base_object: Pose | None = None
+    """At the start, as vision had it; None: nobody looked."""
 
     def __len__(self) -> int:
         return len(self.actions)

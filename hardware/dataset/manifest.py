@@ -32,6 +32,16 @@ class ClockPair(Config):
     unix_ns: int
 
 
+class SeenObject(Config):
+    """Where the task's object stood, upright, in the arm's base frame, as vision had it."""
+
+    x_m: float
+    y_m: float
+    z_m: float
+    """Of the middle of its box."""
+    yaw_rad: float
+
+
 class EpisodeManifest(Config):
     """One episode. While it is recorded, the results are empty; `finished` ones never change again."""
 
@@ -47,6 +57,8 @@ class EpisodeManifest(Config):
     encoding: Encoding = Jpeg()
     alignment: Alignment = Alignment()
     clock: ClockPair
+    object_seen: SeenObject | None = None
+    """When the episode began; None: nobody looked. `tandem rl expand` bends demonstrations by it."""
     success: bool | None = None
     """None: not judged."""
     interrupted: bool = False

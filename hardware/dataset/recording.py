@@ -26,7 +26,7 @@ from pydantic import Field
 from hardware import artefact
 from hardware.config import Config
 from hardware.dataset.frame_grid import SOURCES, Alignment
-from hardware.dataset.manifest import ClockPair, EpisodeManifest, write_episode
+from hardware.dataset.manifest import ClockPair, EpisodeManifest, SeenObject, write_episode
 from hardware.dataset.picture import Encoding, Jpeg
 from hardware.dataset.store import EpisodeStore, seal
 from hardware.dataset.stored_episode import StoredEpisode, locked
@@ -86,6 +86,7 @@ class Recording:
         cell: str = "",
         calibration: str = "",
         config: RecordingConfig | None = None,
+        object_seen: SeenObject | None = None,
     ) -> None:
         self.config = config or RecordingConfig()
         self.manifest = EpisodeManifest(
@@ -98,6 +99,7 @@ class Recording:
             encoding=self.config.encoding,
             alignment=self.config.alignment,
             clock=ClockPair(monotonic_ns=time.monotonic_ns(), unix_ns=time.time_ns()),
+            object_seen=object_seen,
         )
         store = EpisodeStore.create(Path(store_path))
         for left in store.seal_interrupted():

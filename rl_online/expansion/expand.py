@@ -34,10 +34,10 @@ from rl_online.expansion.plan_generator import PlanGenerator
 from rl_online.expansion.solids import open_solids
 from rl_online.expansion.tries import Starts, Try, attempt, spent
 from rl_online.lines import add_line, read_models
-from rl_online.starts.regions import PartName, Polygon, Region, cell_of, grid
+from rl_online.starts.regions import PartName, Region, cell_of, drawn, grid
 from rl_online.starts.resets import ResetPlan
 from rl_online.worlds.open_world import open_world
-from rl_online.worlds.world import World, pose_of
+from rl_online.worlds.world import World, pose_columns, pose_of
 from vla import report_page
 from vla.demonstrations import Demonstrations, open_demonstrations
 from vla.intervals import wilson
@@ -192,15 +192,17 @@ def forget_unnoted(store: EpisodeStore, done: Sequence[Try]) -> None:
 def regions_of(config: ExpandDemos, of_task: Sequence[tuple[PartName, Region]]) -> list[tuple[PartName, Region]]:
     if not config.polygon:
         return [(name, region) for name, region in of_task if name == config.part]
-    if len(config.polygon) < 3:
-        raise BadInput(f"a polygon of {len(config.polygon)} corners", "--polygon x y x y x y")
-    yaw_rad = of_task[0][1].yaw_rad
-    return [(config.part, Polygon(name="drawn", outline_m=config.polygon, yaw_rad=yaw_rad))]
+    return [(config.part, drawn(config.polygon, of_task[0][1].yaw_rad))]
 
 
 def path_of(given: Demonstrations, number: int, object_name: str, kinematics: Kinematics) -> warp.ToolPath:
-    """A stored demonstration as the tool's way. Raises `BadInput` where the object's pose is not among its columns."""
+    """A stored demonstration as the tool's way. Columns say where the object was (`tandem rl demos`), or it was seen
+    when the episode began (a recorder beside a guided page). Raises `BadInput` where neither is known.
+    """
     shown = given[number]
+    seen = shown.T_base_object
+    if seen is not None and pose_columns(object_name)[0] not in given.layout.state_names:
+        return warp.tool_path(shown.actions, Pose("base", object_name, seen.matrix), kinematics)
 
     def T_base_object(step: int) -> Pose:
         columns = dict(zip(given.layout.state_names, shown.state[step].tolist(), strict=True))

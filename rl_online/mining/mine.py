@@ -28,7 +28,7 @@ from rl_online.learning.rollout import Chooser, Rollout, run_episodes
 from rl_online.lines import add_line, read_models
 from rl_online.mining.failure_map import draw
 from rl_online.mining.ray_rollouts import RayRunner, Runner
-from rl_online.starts.regions import Cell, Fineness, PartName, Polygon, Region, grid
+from rl_online.starts.regions import Cell, Fineness, PartName, Region, drawn, grid
 from rl_online.starts.resets import TAU, CellScore, ResetPlan, allocate
 from rl_online.worlds.open_world import WorldChoice, open_world
 from vla.intervals import wilson
@@ -128,10 +128,7 @@ def regions(config: MinePolicy, of_task: Sequence[tuple[PartName, Region]]) -> S
     """The drawn polygon with the task's yaws, or the task's own regions."""
     if not config.polygon:
         return of_task
-    if len(config.polygon) < 3:
-        raise BadInput(f"a polygon of {len(config.polygon)} corners", "--polygon x y x y x y")
-    yaw_rad = of_task[0][1].yaw_rad
-    return [("ood", Polygon(name="drawn", outline_m=config.polygon, yaw_rad=yaw_rad))]
+    return [("ood", drawn(config.polygon, of_task[0][1].yaw_rad))]
 
 
 def here(env: ChunkEnv, chooser: Chooser, seed: int) -> Runner:

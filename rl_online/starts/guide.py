@@ -1,4 +1,5 @@
-"""`tandem rl guide`: a reset plan and the cell's twin in; the page's guide out, with the object drawn at every start.
+"""`tandem rl guide`: a reset plan, or a drawn region, and the cell's twin in; the page's guide out, with the object
+drawn at every start.
 
 The page lays each drawing over the live picture of a camera that stands still, and finds the real object by the
 drawing's colours (`hardware.page.finder`).
@@ -6,6 +7,7 @@ drawing's colours (`hardware.page.finder`).
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +27,7 @@ from hardware.page.ghost import Guide
 from hardware.page.silhouette import standing
 from hardware.progress import progress
 from hardware.spatial import Pose
+from rl_online.starts.regions import drawn
 from rl_online.starts.resets import ResetPlan
 from twin import object_asset, splat_ply
 from twin.object_asset import ASSET, ObjectAsset
@@ -40,10 +43,17 @@ SAMPLES = 256
 
 
 class GuideResets(Config):
-    """Draw the next starts of a reset plan, for `tandem up CELL --gui --guide OUTPUT/guide.json`."""
+    """Draw where the object belongs next, for `tandem up CELL --gui --guide OUTPUT/guide.json`: starts of a reset plan,
+    or (before there is a policy to plan for) of a region of the table. The object is looked for meanwhile, and what is
+    recorded says where it stood: `tandem rl expand` bends demonstrations by that.
+    """
 
-    plan: tyro.conf.Positional[Path]
-    """Folder of `tandem rl mine`, or its resets.json."""
+    plan: tyro.conf.Positional[Path | None] = None
+    """Folder of `tandem rl mine`, or its resets.json. None: starts from `polygon`."""
+    polygon: tuple[tuple[float, float], ...] = ()
+    """Corners of a region of the table in the base frame, metres: --polygon 0.15 -0.1 0.25 -0.1 0.25 0.1 0.15 0.1"""
+    yaw_deg: tuple[float, float] = (-90.0, 90.0)
+    """The object's turns there."""
     bundle: Path
     """The cell's twin, with objects, arm and cameras (`tandem twin segment`, `align`, `cameras`)."""
     object: str
@@ -60,8 +70,7 @@ class GuideResets(Config):
 
 def guide(config: GuideResets) -> int:
     """The verb. Raises `BadInput` for a twin that lacks what is needed."""
-    file = config.plan / PLAN if config.plan.is_dir() else config.plan
-    starts = drawn_starts(read(ResetPlan, file), config)
+    starts = starts_of(config)
     asset, splat = the_object(config.bundle, config.object)
     robot = object_asset.robot(config.bundle)
     T_base_world = (Pose.identity("world", "base") if robot is None else robot.pose).inverse()
@@ -91,8 +100,17 @@ def guide(config: GuideResets) -> int:
     return 0
 
 
-def drawn_starts(plan: ResetPlan, config: GuideResets) -> list[TaskStart]:
+def starts_of(config: GuideResets) -> list[TaskStart]:
+    """Raises `BadInput` unless it is told of a plan or of a region, and not of both."""
     rng = np.random.default_rng(config.seed)
+    if (config.plan is None) == (not config.polygon):
+        known = "neither a plan nor a region" if config.plan is None else "a plan and a region, too"
+        raise BadInput(f"the guide got {known}", "a folder of `tandem rl mine`, or --polygon x y x y x y")
+    if config.plan is None:
+        low, high = sorted(math.radians(turn) for turn in config.yaw_deg)
+        region = drawn(config.polygon, (low, high))
+        return [region.draw(rng) for _ in range(config.count)]
+    plan = read(ResetPlan, config.plan / PLAN if config.plan.is_dir() else config.plan)
     draw = plan.draw_target if config.target_only else plan.draw
     return [draw(rng)[1] for _ in range(config.count)]
 

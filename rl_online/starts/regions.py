@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 from numpy.random import Generator
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_validator
 
 from hardware.bench.tasks.start import StartRegion, TaskStart
 from hardware.config import Config
@@ -70,6 +70,16 @@ class Polygon(Config):
     def contains(self, start: TaskStart) -> bool:
         turned_right = self.yaw_rad[0] <= start.yaw_rad <= self.yaw_rad[1]
         return turned_right and bool(inside(np.array([[start.x_m, start.y_m]]), self.outline_m)[0])
+
+
+def drawn(corners_m: Sequence[tuple[float, float]], yaw_rad: tuple[float, float]) -> Polygon:
+    """What somebody drew. Raises `BadInput` where it encloses nothing."""
+    if len(corners_m) < 3:
+        raise BadInput(f"a polygon of {len(corners_m)} corners", "--polygon x y x y x y")
+    try:
+        return Polygon(name="drawn", outline_m=tuple(corners_m), yaw_rad=yaw_rad)
+    except ValidationError as error:
+        raise BadInput(f"--polygon: {error.errors()[0]['msg']}", "corners in order, in metres") from error
 
 
 Region = Annotated[Box | Polygon, Field(discriminator="kind")]

@@ -105,7 +105,8 @@ def pose_of(columns: Mapping[str, float], object_name: str) -> Pose:
     if missing:
         raise BadInput(
             f"the state has no {missing[0]}; have: {', '.join(columns)}",
-            "record with poses (`tandem rl demos`), so that the object's place is known",
+            "record beside a guide, which looks for the object (`tandem up CELL --gui --guide FILE --record STORE`); "
+            "`tandem rl demos` knows where it is",
         )
     x_m, y_m, z_m, cosine, sine = (columns[name] for name in pose_columns(object_name))
     turn = rotation_from_rotvec(np.array([0.0, 0.0, math.atan2(sine, cosine)]))

@@ -7,6 +7,7 @@ import numpy as np
 from hardware import cell
 from hardware.announcement import Announcement
 from hardware.arm_loop import JointCommand
+from hardware.dataset.manifest import SeenObject
 from hardware.dataset.store import EpisodeStore
 from hardware.episode_writer import EpisodeWriter, backward_store
 from hardware.ports import CameraImage, JointReading
@@ -101,3 +102,21 @@ def test_an_episode_that_undoes_the_task_lies_in_a_store_of_its_own_under_who_ma
     [one] = backward
     assert (one.manifest.task, one.manifest.success) == ("take it back", True)
     assert [span.source for span in one.manifest.spans] == ["scripted", "human", "scripted"]
+
+
+def test_where_the_object_was_seen_just_before_an_episode_is_kept_with_it(tmp_path: Path) -> None:
+    """What was seen long before, or while the arm moved it, is not."""
+    writer = EpisodeWriter(CELL, tmp_path / "e")
+    there, elsewhere = (SeenObject(x_m=x_m, y_m=0.1, z_m=0.02, yaw_rad=0.3) for x_m in (0.2, 0.25))
+    second_ns = 1_000_000_000
+    for number, (seen_ns, begins_ns) in enumerate(
+        ((1 * second_ns, 4 * second_ns), (4 * second_ns, 60 * second_ns))
+    ):
+        writer.seen(seen_ns, there)
+        writer.announced(Announcement(stage="running", task="put it there", since_ns=begins_ns))
+        writer.seen(begins_ns + second_ns, elsewhere)
+        record(writer, 20, ["policy"], begins_ns + number)
+        writer.announced(Announcement(stage="judged", success=True))
+    first, second = EpisodeStore.open(tmp_path / "e").episodes()
+    assert first.manifest.object_seen == there
+    assert second.manifest.object_seen is None

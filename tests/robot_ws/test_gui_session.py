@@ -245,6 +245,10 @@ def test_two_guided_resets_are_followed_seen_and_noted(cell: RunningCell, page) 
     page.screenshot(path=PICTURES / "plan.png")
     noted = [Reset.model_validate_json(line) for line in (cell.folder / RESETS).read_text().splitlines()]
     assert [one.how for one in noted[-2:]] == ["placed", "placed"]
+    for one, episode in zip(noted[-2:], EpisodeStore.open(cell.folder / "episodes").finished()[-2:], strict=True):
+        seen = episode.manifest.object_seen  # what `tandem rl expand` bends a real cell's demonstrations by
+        assert seen is not None
+        assert np.hypot(seen.x_m - one.start.x_m, seen.y_m - one.start.y_m) < 0.012
     page.keyboard.press("9")
     page.wait_for_function("before => tandem.shown.last.episode.number === before + 1", arg=noted[-1].episode + 1)
     assert "1 out of reach" in page.locator("#plan-line").inner_text()

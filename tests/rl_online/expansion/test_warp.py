@@ -10,11 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hardware.bench.arm_models import ARMS, TIP
+from hardware.dataset.manifest import SeenObject, write_episode
+from hardware.dataset.store import EpisodeStore
 from hardware.errors import BadInput
 from hardware.kinematics import Kinematics, kinematic_model
 from hardware.spatial import Pose, rotation_from_rotvec
 from rl_online.demos import RecordDemos, record
-from rl_online.expansion.expand import ExpandDemos, expand
+from rl_online.expansion.expand import ExpandDemos, expand, paths_of, start_of
 from rl_online.expansion.generators import WarpGenerator, bending_m, clean
 from rl_online.expansion.warp import RIGID_M, ToolPath, blended, grips_and_release, paced, tool_path, warp
 from rl_online.worlds.world import Moment
@@ -130,6 +132,26 @@ def test_an_episode_that_misses_first_grips_in_the_end(tmp_path: Path):
         assert 0.01 < np.linalg.norm((grip - missed)[:2]) < 0.06  # closing jaws may push the block their way
         assert highest > missed[2] + 0.04
         assert made.grip > 20
+
+
+@pytest.mark.slow
+def test_demonstrations_of_a_real_cell_are_bent_by_where_the_object_was_seen(tmp_path: Path):
+    """As the recorder leaves them beside a guided page: no column tells the object's pose, each manifest does once."""
+    asked = {"count": 2, "cameras": False, "aim_error": 0.0}
+    record(RecordDemos(output=tmp_path / "told", **asked))
+    record(RecordDemos(output=tmp_path / "seen", poses=False, **asked))
+    told = paths_of(tmp_path / "told", "so101", "block")
+    with pytest.raises(BadInput, match=r"no block\.x_m"):
+        paths_of(tmp_path / "seen", "so101", "block")
+    for episode, path in zip(EpisodeStore.open(tmp_path / "seen").finished(), told, strict=True):
+        (x_m, y_m, z_m), yaw_rad = path.T_base_object.translation_m, start_of(path).yaw_rad
+        seen = SeenObject(x_m=x_m, y_m=y_m, z_m=z_m, yaw_rad=yaw_rad)
+        write_episode(episode.folder, episode.manifest.but(object_seen=seen))
+    for path, same in zip(paths_of(tmp_path / "seen", "so101", "block"), told, strict=True):
+        assert np.allclose(path.T_base_object.matrix, same.T_base_object.matrix, atol=1e-6)
+        assert path.grip == same.grip
+    wide = ExpandDemos(demos=tmp_path / "seen", output=tmp_path / "wide", count=2, cameras=False, part="id")
+    assert expand(wide) == 0
 
 
 def ways(*paths: ToolPath, turns: int = 1) -> WarpGenerator:

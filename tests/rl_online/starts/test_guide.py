@@ -61,6 +61,17 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_before_there_is_a_plan_starts_lie_in_a_drawn_region(made: Path) -> None:
+    corners = ((0.15, -0.05), (0.25, -0.05), (0.25, 0.05))
+    asked = {"bundle": made / "twin", "object": "box", "output": made / "first", "count": 3}
+    assert guide(GuideResets(polygon=corners, yaw_deg=(-20, 20), **asked)) == 0
+    starts = read(Guide, made / "first" / GUIDE).starts
+    assert all(start.x_m - 0.15 >= start.y_m + 0.05 and abs(start.yaw_rad) <= np.radians(20) for start in starts)
+    for wrong in ({}, {"polygon": corners, "plan": made / "mined"}, {"polygon": corners[:2]}):
+        with pytest.raises(BadInput, match=r"a region|a polygon of 2"):
+            guide(GuideResets(**wrong, **asked))
+
+
 def test_the_drawing_lies_within_the_outline_through_the_lens(made: Path) -> None:
     drawn = read(Guide, made / "out" / GUIDE)
     medians = []

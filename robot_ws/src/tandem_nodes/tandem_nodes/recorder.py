@@ -7,13 +7,15 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from geometry_msgs.msg import PoseStamped
 from rclpy.node import Node
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import String
 
+from hardware.dataset.manifest import SeenObject
 from hardware.dataset.recording import RecordingFailed
 from hardware.episode_writer import EpisodeWriter
-from tandem_nodes import announcements, diagnostics, images, joints, parameters, process, qos
+from tandem_nodes import announcements, diagnostics, images, joints, object_poses, parameters, process, qos
 
 
 class RecorderNode(Node):
@@ -29,6 +31,7 @@ class RecorderNode(Node):
         self.create_subscription(String, announcements.TOPIC, self._announced, qos.EVERY_CHANGE)
         self.create_subscription(JointState, "joint_states", self._joints, qos.STREAM)
         self.create_subscription(JointState, "joint_command_sent", self._sent, qos.STREAM)
+        self.create_subscription(PoseStamped, object_poses.TOPIC, self._seen, qos.NEWEST)
         for name in cell.cameras:
             self.create_subscription(Image, f"{name}/image_raw", partial(self._image, name), qos.IMAGES_IN)
         self.create_timer(1.0, self._diagnose)
@@ -47,6 +50,11 @@ class RecorderNode(Node):
 
     def _image(self, camera: str, message: Image) -> None:
         self._guard(self._writer.image, camera, images.from_message(message))
+
+    def _seen(self, message: PoseStamped) -> None:
+        stamp_ns, at = object_poses.from_message(message)
+        z_m = message.pose.position.z
+        self._writer.seen(stamp_ns, SeenObject(x_m=at.x_m, y_m=at.y_m, z_m=z_m, yaw_rad=at.yaw_rad))
 
     def _guard(self, write: Callable[..., None], *values: object) -> None:
         try:
