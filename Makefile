@@ -6,6 +6,10 @@ UV := .tools/bin/uv
 RUN := $(UV) run --no-sync
 # A machine with its own ROS 2 uses that one; elsewhere the wheels serve. Never both in one environment.
 ROS := $(if $(wildcard /opt/ros/*),,--extra ros)
+# Exact would take extras away, and rclpy, whose wheel brings a second name.
+SYNC := $(UV) sync --frozen --inexact --group bench $(ROS)
+# Optional extras: `make setup EXTRAS="heif ray realsense"`.
+EXTRAS ?=
 OUT ?= out/demo
 SOURCES := tandem.py calibration hardware rl_online robot_ws/src tests twin vla
 
@@ -15,14 +19,15 @@ SOURCES := tandem.py calibration hardware rl_online robot_ws/src tests twin vla
 help:  ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-setup: .venv/.synced  ## uv, Python 3.12, system packages, the locked environment
+setup: .venv/.synced  ## uv, Python 3.12, system packages, the locked environment; EXTRAS="heif ray realsense" adds extras
+	@$(if $(EXTRAS),$(SYNC) $(addprefix --extra ,$(EXTRAS)))
 
 $(UV):
 	@$(PYTHON) .ci/get_uv.py .tools
 
 .venv/.synced: pyproject.toml uv.lock .python-version .ci/system_packages.sh | $(UV)
 	@sh .ci/system_packages.sh
-	@$(UV) sync --frozen --inexact --group bench $(ROS)  # exact would take rclpy away: its wheel brings a second name
+	@$(SYNC)
 	@touch $@
 
 demo: setup  ## The whole loop on the simulated bench: scan, twin, demos, SFT, RFT, RL in the twin, guided RL, report
@@ -44,8 +49,11 @@ format: setup  ## Format and fix what can be fixed
 	@$(RUN) ruff check --fix .
 	@$(RUN) ruff format .
 
-bench: setup  ## Every benchmark, quickly
-	@for file in benchmarks/[a-z]*.py; do grep -q '__main__' $$file && { $(RUN) python $$file --quick || exit 1; }; done
+# tray.py wants finished twins, metaworld.py an environment of its own.
+NEEDS_MORE := benchmarks/tray.py $(if $(wildcard benchmarks/envs/metaworld/.venv),,benchmarks/metaworld.py)
+bench: setup  ## Every benchmark that needs nothing else, quickly
+	@for file in $(filter-out $(NEEDS_MORE),$(sort $(wildcard benchmarks/[a-z]*.py))); do \
+	  ! grep -q '"--quick"' $$file || $(RUN) python $$file --quick || exit 1; done
 
 clean:  ## Remove outputs and caches, keep the environment
 	rm -rf out .pytest_cache .ruff_cache .import_linter_cache

@@ -131,6 +131,9 @@ COMMANDS: dict[str, dict[str, Command]] = {
     "calibrate": {
         "board": Command("calibration.board_print", "PrintBoard", "print_board", "a board to print, to scale"),
         "camera": Command("calibration.calibrate_camera", "CalibrateCamera", "calibrate", "pictures → intrinsics"),
+        "stops": Command(
+            "calibration.stops", "CollectStops", "collect", "a recording with stops → pictures, views and touches"
+        ),
         "hand-eye": Command(
             "calibration.calibrate_hand_eye", "CalibrateHandEye", "calibrate", "stops → camera's place"
         ),
@@ -175,7 +178,7 @@ def main(arguments: list[str] | None = None) -> int:
         command, flags = find(words)
         module = importlib.import_module(command.module)
         kind: type[BaseModel] = getattr(module, command.config)
-        prog = f"tandem {words[0]} {words[1] if ONLY not in COMMANDS[words[0]] else ONLY}"
+        prog = f"tandem {words[0]}" if ONLY in COMMANDS[words[0]] else f"tandem {words[0]} {words[1]}"
         flags, defaults = with_file(flags, kind)
         config = tyro.cli(kind, args=flags, default=defaults, prog=prog, description=kind.__doc__)
         return getattr(module, command.function)(config)

@@ -6,7 +6,7 @@ dots        pointing at a drifting dot of one of five colours, or at its mirror 
             a trial is an unseen episode, a success one that the policy follows to within 0.2 of half the range. That
             is no success rate of a robot.
 metaworld   from pixels and proprioception, success as MetaWorld has it. Needs its environment and demonstrations:
-                uv sync --project benchmarks/envs/metaworld
+                .tools/bin/uv sync --project benchmarks/envs/metaworld
                 cd benchmarks/envs/metaworld && .venv/bin/python demonstrate.py ../../../out/metaworld/experts
 
 Goes on where it was stopped: by method, by stage, by training step and by trial. `--quick` asks for one base task, one
@@ -189,7 +189,7 @@ def instructions() -> dict[str, str]:
 def interpreter() -> str:
     python = METAWORLD / ".venv" / "bin" / "python"
     if not python.exists():
-        raise SystemExit(f"no {python}: run  uv sync --project {METAWORLD.relative_to(ROOT)}")
+        raise SystemExit(f"no {python}: run  .tools/bin/uv sync --project {METAWORLD.relative_to(ROOT)}")
     return str(python)
 
 

@@ -1,6 +1,6 @@
 """MetaWorld, pixels and proprioception only: scripted demonstrations → SFT → RFT → success rates, beside LeRobot's ACT.
 
-    uv sync --project benchmarks/envs/metaworld
+    .tools/bin/uv sync --project benchmarks/envs/metaworld
     python benchmarks/metaworld.py --folder out/metaworld --quick --json result.json
 
 ACT is trained by `lerobot-train` on the same demonstrations until it has had the processor for as long as SFT had (its
@@ -118,7 +118,7 @@ def experts(chosen: argparse.Namespace, tasks: tuple[str, ...], episodes: int) -
 def peer(script: str) -> list[object]:
     python = PEER / ".venv" / "bin" / "python"
     if not python.exists():
-        raise SystemExit("first: uv sync --project benchmarks/envs/metaworld")
+        raise SystemExit("first: .tools/bin/uv sync --project benchmarks/envs/metaworld")
     return [python, PEER / script]
 
 

@@ -55,7 +55,7 @@ def free_domain() -> int:
 def environment(logs: Path) -> dict[str, str]:
     """Of every process of a cell. Raises `BadInput` without rclpy."""
     if importlib.util.find_spec("rclpy") is None:
-        raise BadInput("there is no rclpy", "uv sync --extra ros, or source /opt/ros/jazzy/setup.bash")
+        raise BadInput("there is no rclpy", "make setup, or source /opt/ros/jazzy/setup.bash")
     folder = package_folder()
     values = dict(os.environ)
     for name in ONE_THREAD:

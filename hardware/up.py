@@ -44,7 +44,7 @@ class UpCell(Config):
     """Start a robot cell: arm, cameras, chunk executor, policy and, with --record, a recorder, each a process."""
 
     cell: Annotated[str, tyro.conf.Positional] = "bench"
-    """A cell that ships (bench, bench_panda) or the path of a cell file."""
+    """A cell that ships (bench, bench_panda, ros2_control, so101) or the path of a cell file, my_cell.yaml."""
     task: str | None = None
     """On the bench: pick_place, peg_insertion or wiping. Elsewhere: the instruction, in words."""
     starts: Distribution | None = None
@@ -52,7 +52,8 @@ class UpCell(Config):
     policy: Literal["scripted", "server", "none"] | None = None
     """None: as the cell file says; 'none': a person alone drives, at the page."""
     serve: str | None = None
-    """Also start a policy server, as `kind=path` of `tandem vla serve`: --serve replay=run.npz"""
+    """Also start a policy server, as `kind=path` of `tandem vla serve`: --serve policy=RUN/policy, or replay=run.npz.
+    For a cell whose policy is of kind `server`."""
     episodes: int = Field(default=0, ge=0)
     """0: until Ctrl-C."""
     record: Path | None = None
@@ -90,6 +91,7 @@ def up(config: UpCell) -> int:
     """Returns 0 when all episodes were run. Raises `CellFailed`, `BadInput`."""
     resolved = resolve(config)
     intervention = intervener(config, resolved)
+    serves = served(config.serve, resolved)
     run = config.run or Path("runs") / f"{resolved.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     if announcement.results(run):
         raise BadInput(f"{run} holds the results of another run", "give another --run")
@@ -106,7 +108,7 @@ def up(config: UpCell) -> int:
             config.seed,
             config.record,
             intervention,
-            served(config.serve),
+            serves,
             config.page if config.gui else None,
             guide,
             guide is not None and bool(read(Guide, guide).colours),
@@ -207,13 +209,17 @@ def twin_folder(config: UpCell) -> Path | None:
     return None if config.twin is None else config.twin.resolve()
 
 
-def served(serve: str | None) -> tuple[str, ...]:
-    """`replay=run.npz` as the server's own flags."""
+def served(serve: str | None, cell: CellConfig) -> tuple[str, ...]:
+    """`policy=RUN/policy` as the server's own flags. Raises `BadInput` where the cell would not ask that server."""
     if serve is None:
         return ()
     kind, equals, path = serve.partition("=")
     if not equals:
-        raise BadInput(f"--serve takes kind=path, not '{serve}'", "--serve replay=run.npz")
+        raise BadInput(
+            f"--serve takes kind=path, not '{serve}'", "--serve policy=RUN/policy, or --serve replay=run.npz"
+        )
+    if cell.policy.kind != "server":
+        raise BadInput(f"--serve, and the cell's policy is '{cell.policy.kind}'", "add --policy server")
     return (f"--{kind}", path)
 
 

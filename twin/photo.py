@@ -72,7 +72,7 @@ def require_heif(file: Path) -> None:
     try:
         import pillow_heif  # type: ignore[import-not-found]  # an optional extra
     except ImportError as error:
-        fix = "install the extra (uv sync --extra heif), or let the phone save JPEG (iOS: Camera → Formats)"
+        fix = "install the extra (make setup EXTRAS=heif), or let the phone save JPEG (iOS: Camera → Formats)"
         raise BadInput(f"{file} is HEIC, and there is no decoder for it", fix) from error
     pillow_heif.register_heif_opener()
 

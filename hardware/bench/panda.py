@@ -86,5 +86,5 @@ def _only_touches(mesh: Path) -> bool:
 def model_file() -> Path:
     found = importlib.util.find_spec("gym_hil")
     if found is None or not found.submodule_search_locations:
-        raise BadInput("the Panda on the bench needs the arm model of the wheel 'gym-hil'", "uv sync")
+        raise BadInput("the Panda on the bench needs the arm model of the wheel 'gym-hil'", "make setup")
     return Path(found.submodule_search_locations[0]) / "assets/panda.xml"

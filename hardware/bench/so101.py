@@ -42,7 +42,7 @@ def spec(triangles: int = TRIANGLES_PER_MESH) -> mujoco.MjSpec:
 def model_file() -> Path:
     found = importlib.util.find_spec("so101_nexus")
     if found is None or not found.submodule_search_locations:
-        raise BadInput("the bench needs the arm model of the wheel 'so101-nexus'", "uv sync")
+        raise BadInput("the bench needs the arm model of the wheel 'so101-nexus'", "make setup")
     return Path(found.submodule_search_locations[0]) / "assets/SO101_menagerie/so101.xml"
 
 

@@ -93,6 +93,6 @@ def connect(cell: CellConfig, name: str) -> GrabbedCamera:
     try:
         import pyrealsense2  # pyright: ignore[reportMissingImports]
     except ImportError as error:
-        raise BadInput("a RealSense needs pyrealsense2", "uv sync --extra realsense") from error
+        raise BadInput("a RealSense needs pyrealsense2", "make setup EXTRAS=realsense") from error
     source = RealsenseSource(config, pyrealsense2)
     return GrabbedCamera(name, config.rate_hz, source, config.intrinsics or source.model())

@@ -54,7 +54,7 @@ class RayRunner:
         try:
             import ray  # type: ignore[import-not-found]  # an optional extra
         except ImportError as error:
-            raise BadInput("Ray is not installed", "uv sync --extra ray") from error
+            raise BadInput("Ray is not installed", "make setup EXTRAS=ray") from error
         self._ray: Any = ray
         self._seed = seed
         try:

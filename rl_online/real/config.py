@@ -152,7 +152,7 @@ class GuideReal(Config):
     guide: Path | None = None
     """How the camera stands and what the object is, as for `tandem up --guide`; on the bench it is known."""
     colours: Path | None = None
-    """A JSON file of the object's colours; on the bench they are taken from a picture."""
+    """A JSON file of the object's colours. None: the guide's own, or on the bench those of a picture."""
     preset: PresetName = "twinrl"
     offline_steps: int = Field(default=-1, ge=-1)
     """Before the first episode; −1: as the preset has it."""

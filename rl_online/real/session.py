@@ -64,6 +64,7 @@ from rl_online.real.resets import ResetFigures, resets_of
 from rl_online.real.server import RefusedChunk
 from rl_online.starts.resets import ResetPlan
 from vla.intervals import wilson
+from vla.policy import Interface
 from vla.policy_file import load_policy, save_policy
 
 log = logging.getLogger(__name__)
@@ -147,8 +148,10 @@ def cell_of(config: GuideReal) -> CellConfig:
             f"the policy commands {', '.join(interface.action_names)}; the cell's arm has "
             f"{', '.join(chosen.action_names)}"
         )
+    require_readable(interface, chosen)
     if config.backward_policy is not None:
         back = load_policy(config.backward_policy).interface
+        require_readable(back, chosen)
         if (back.action_names, back.rate_hz, back.space) != (
             interface.action_names,
             interface.rate_hz,
@@ -156,6 +159,17 @@ def cell_of(config: GuideReal) -> CellConfig:
         ):
             raise BadInput("the policy of the way back commands other joints, or at another rate")
     return chosen.but(policy=served.model_dump(), recording=chosen.recording.but(rate_hz=interface.rate_hz))
+
+
+def require_readable(interface: Interface, cell: CellConfig) -> None:
+    """Raises `BadInput` where a policy reads what no cell tells it: the object's pose, as demonstrations have it."""
+    names = cell.action_names
+    unknown = [name for name in interface.state_names if name not in names]
+    if unknown:
+        raise BadInput(
+            f"the policy reads {', '.join(unknown)}; the cell tells {', '.join(names)} alone",
+            f"train with --state-names {' '.join(names)}",
+        )
 
 
 def begin(config: GuideReal, cell: CellConfig) -> None:
@@ -212,13 +226,15 @@ def way_back(config: GuideReal, cell: CellConfig) -> WayBack | None:
 
 
 def seen_by(config: GuideReal, cell: CellConfig) -> tuple[Guide, Colours]:
-    """From files, or on the bench from the bench itself."""
-    if config.guide is not None and config.colours is not None:
-        return configs.read(Guide, config.guide), configs.read(Colours, config.colours)
-    guide, colours = real_bench.look(real_bench.plant_of(cell))
-    if config.guide is not None:
-        guide = configs.read(Guide, config.guide)
-    return guide, colours if config.colours is None else configs.read(Colours, config.colours)
+    """From files, or on the bench from the bench itself. A real cell's guide knows the colours, too (`rl guide`)."""
+    guide = None if config.guide is None else configs.read(Guide, config.guide)
+    colours = None if config.colours is None else configs.read(Colours, config.colours)
+    if guide is not None and guide.colours and colours is None and cell.bench is None:
+        colours = Colours(rgb=guide.colours)
+    if guide is not None and colours is not None:
+        return guide, colours
+    found, seen = real_bench.look(real_bench.plant_of(cell))
+    return guide or found, colours or seen
 
 
 def finish_offline(config: GuideReal) -> None:

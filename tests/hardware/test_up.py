@@ -48,10 +48,20 @@ def test_a_recording_keeps_the_clocks_speed() -> None:
 
 
 def test_a_server_is_named_by_kind_and_path() -> None:
-    assert up.served("replay=run.npz") == ("--replay", "run.npz")
-    assert up.served(None) == ()
+    asking = up.resolve(UpCell(policy="server"))
+    assert up.served("replay=run.npz", asking) == ("--replay", "run.npz")
+    assert up.served(None, up.resolve(UpCell())) == ()
     with pytest.raises(BadInput, match="kind=path"):
-        up.served("run.npz")
+        up.served("run.npz", asking)
+
+
+def test_a_server_that_the_cell_would_not_ask_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    for kind in ("scripted", "none"):
+        config = UpCell(policy=kind, gui=True, serve="policy=sft/policy", run=tmp_path / "run")
+        with pytest.raises(BadInput, match=f"the cell's policy is '{kind}'") as bad:
+            up.up(config)
+        assert bad.value.fix == "add --policy server"
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_folder_with_results_is_not_written_again(tmp_path: Path) -> None:

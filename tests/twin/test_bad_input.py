@@ -88,7 +88,7 @@ def a_text_file(folder: Path) -> Path:
         (one_photo, "holds one photo, IMG_0.jpg", "a twin needs 30 to 150"),
         (text_named_jpg, "IMG_7.jpg is not a picture, whatever its name says", "remove it from the folder"),
         (truncated_jpeg, "IMG_1.jpg is damaged or cut off", "copy it from the phone again"),
-        (heic, "IMG_1.HEIC is HEIC, and there is no decoder for it", "uv sync --extra heif"),
+        (heic, "IMG_1.HEIC is HEIC, and there is no decoder for it", "make setup EXTRAS=heif"),
         (video_without_frames, "walk.mp4 has no video in it", "give the video file"),
         (video_that_is_text, "walk.mov is not a video", "copy it from the phone again"),
         (missing_images, "names 1 of 4 images that are missing: images/002.jpg", "paths in it are relative to"),

@@ -2,7 +2,7 @@
 
 from setuptools import find_packages, setup
 
-NODES = ("arm", "camera", "conductor", "executor", "gui", "guided", "intervention", "policy", "recorder")
+NODES = ("arm", "camera", "conductor", "executor", "gui", "guided", "intervention", "policy", "recorder", "reset_guide")
 
 setup(
     name="tandem_nodes",

@@ -192,4 +192,4 @@ def test_a_realsense_without_its_library_says_what_to_install():
     shipped = cells.load("so101")
     with pytest.raises(BadInput, match="pyrealsense2") as bad:
         devices.open_camera(shipped.but(cameras={"cam": RealsenseCamera(serial="1")}), "cam")
-    assert "uv sync --extra realsense" in bad.value.fix
+    assert "make setup EXTRAS=realsense" in bad.value.fix

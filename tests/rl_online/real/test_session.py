@@ -13,8 +13,10 @@ from hardware.page.ghost import Guide
 from rl_online.real import session
 from rl_online.real.config import GuideReal
 from tests.vla import small_policy
+from vla import fast_tokens
 from vla.normalise import DatasetQuantiles, Quantiles
 from vla.policy_file import save_policy
+from vla.tandem_vla import TandemConfig, TandemVLA
 
 JOINTS = cells.load("so101").action_names
 POSE = ("block_x", "block_y")
@@ -26,23 +28,26 @@ def config(folder: Path, **changes: object) -> GuideReal:
     return GuideReal.model_validate(named | values | changes)
 
 
-def save(folder: Path, state_names: tuple[str, ...]) -> None:
+def saved(folder: Path, state_names: tuple[str, ...]) -> Path:
     interface = small_policy.interface(state_names=state_names, action_names=JOINTS)
-    scales = [Quantiles(low=(-1.0,) * len(names), high=(1.0,) * len(names)) for names in (state_names, JOINTS)]
-    known = {"arm": DatasetQuantiles(state=scales[0], action=scales[1])}
-    save_policy(small_policy.policy(interface=interface, normalisation=known), folder)
+    state, action = (
+        Quantiles(low=(-1.0,) * len(names), high=(1.0,) * len(names)) for names in (state_names, JOINTS)
+    )
+    known = {"arm": DatasetQuantiles(state=state, action=action)}
+    small = TandemConfig(interface=interface, normalisation=known, architecture=small_policy.SMALL)
+    chunks = np.random.default_rng(0).uniform(-1, 1, (50, small_policy.H, len(JOINTS))).astype(np.float32)
+    save_policy(TandemVLA(small, fast_tokens.fit(chunks, vocabulary=128)), folder)
+    return folder
 
 
 def test_a_policy_that_reads_what_no_cell_tells_is_refused_with_the_way_to_train_another(tmp_path: Path) -> None:
-    save(tmp_path / "policy", (*JOINTS, *POSE))
-    with pytest.raises(BadInput, match="reads block_x, block_y; the cell tells shoulder_pan") as bad:
-        session.cell_of(config(tmp_path))
-    assert bad.value.fix == f"train with --state-names {' '.join(JOINTS)}"
-    save(tmp_path / "pictures", JOINTS)
-    assert session.cell_of(config(tmp_path, policy=tmp_path / "pictures")).policy.kind == "server"
-    with pytest.raises(BadInput, match="reads block_x"):
-        told = {"policy": tmp_path / "pictures", "backward_policy": tmp_path / "policy"}
-        session.cell_of(config(tmp_path, **told))
+    told = saved(tmp_path / "policy", (*JOINTS, *POSE))
+    seeing = saved(tmp_path / "seeing", JOINTS)
+    for wrong in (config(tmp_path), config(tmp_path, policy=seeing, backward_policy=told)):
+        with pytest.raises(BadInput, match="reads block_x, block_y; the cell tells shoulder_pan") as bad:
+            session.cell_of(wrong)
+        assert bad.value.fix == f"train with --state-names {' '.join(JOINTS)}"
+    assert session.cell_of(config(tmp_path, policy=seeing)).policy.kind == "server"
 
 
 def test_a_real_cells_guide_says_what_the_object_looks_like(tmp_path: Path) -> None:
