@@ -8,7 +8,7 @@ import pytest
 import tandem
 
 ROOT = Path(__file__).parents[2]
-PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md"]
+PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md", "robot_ws/README.md"]
 PATH = re.compile(r"^(?:[\w.-]+/)+[\w.-]*$|^[\w-]+\.(?:py|md|toml|yaml|lock)$")
 
 
@@ -33,7 +33,7 @@ def test_every_make_target_exists(page: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_command_exists(page: str) -> None:
-    for room, verbs in re.findall(r"tandem (\w+) (\w+(?:(?: ?\| ?)\w+)*)", text(page)):
+    for room, verbs in re.findall(r"tandem (\w+) (\w[\w-]*(?:(?: ?\| ?)\w[\w-]*)*)", text(page)):
         if room in tandem.COMMANDS and tandem.ONLY not in tandem.COMMANDS[room]:
             assert set(re.split(r" ?\| ?", verbs)) <= set(tandem.COMMANDS[room])
 
