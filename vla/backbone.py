@@ -64,10 +64,10 @@ class Backbone(nn.Module):
         self.image_px, self.cameras, self.state_dims = architecture.image_px, cameras, state_dims
         self.keypoints = Keypoints(cameras, architecture.keypoints)
         self.patches = nn.Sequential(nn.LayerNorm(COARSE_CHANNELS), nn.Linear(COARSE_CHANNELS, width))
-        if cameras == 0:  # nothing to project, and nothing to train
-            self.keypoints.requires_grad_(False)
-            self.patches.requires_grad_(False)
         self.places = nn.Parameter(places(cameras, coarse, width))
+        if cameras == 0:  # nothing to project, and nothing to train
+            for unused in (self.keypoints, self.patches, self.places):
+                unused.requires_grad_(False)
         self.readers = nn.Parameter(torch.randn(architecture.readers, width) * width**-0.5)
         inputs = max(state_dims, 1)
         self.state = nn.Sequential(nn.Linear(inputs, width), nn.GELU(), nn.Linear(width, width))

@@ -88,12 +88,15 @@ def split(
 
 
 def resized(rgb: UInt8[Tensor, "B H W 3"], image_px: int) -> UInt8[Tensor, "B px px 3"]:
-    """Stretched to a square: nothing at the edges is lost, and a fixed camera's stretch is always the same."""
+    """Stretched to a square: nothing at the edges is lost, and a fixed camera's stretch is always the same.
+
+    Computed on the processor, wherever `rgb` lies: torch shrinks bytes without aliasing only there.
+    """
     if rgb.shape[1:3] == (image_px, image_px):
         return rgb
-    channels_first = rgb.permute(0, 3, 1, 2)
+    channels_first = rgb.cpu().permute(0, 3, 1, 2)
     small = F.interpolate(channels_first, (image_px, image_px), mode="bilinear", antialias=True)
-    return small.permute(0, 2, 3, 1)
+    return small.permute(0, 2, 3, 1).to(rgb.device)
 
 
 class FeatureCache:

@@ -102,9 +102,13 @@ def in_process(
 def by_peer(config: EvaluatePolicy, policy: Policy, file: Path) -> Outcomes:
     """The program keeps its own file, beside ours, to go on with."""
     command = words(config.peer_command) if config.peer_command is not None else peer.command_of(config.env)
-    kept = file.with_suffix(".peer.json")
+    kept = peers_file(file)
     peer.run(command, ServedTandem(policy), config.policy, kept, config.tasks, config.trials)
     return parsed(kept)
+
+
+def peers_file(file: Path) -> Path:
+    return file.with_suffix(".peer.json")
 
 
 def words(command: str) -> list[str]:
@@ -135,8 +139,10 @@ def identity(config: EvaluatePolicy) -> dict[str, object]:
 
 
 def read(file: Path, about: dict[str, object]) -> Outcomes:
-    """Empty where there is no file yet; it is then begun, so that it cannot be taken for another policy's."""
+    """Empty where there is no file yet; it is then begun, so that it cannot be taken for another policy's, and what a
+    peer left beside a former one is removed."""
     if not file.exists():
+        peers_file(file).unlink(missing_ok=True)
         write(file, about, {})
         return {}
     before = content(file)

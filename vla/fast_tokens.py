@@ -223,9 +223,14 @@ def load(file: Path) -> FastTokens:
     return FastTokens(stored)
 
 
+def universal_files(folder: Path) -> list[Path]:
+    """Of the universal FAST tokenizer: its settings, then its words."""
+    return [folder / "processor_config.json", folder / "tokenizer.json"]
+
+
 def load_universal(folder: Path, horizon_steps: int, action_dims: int) -> FastTokens:
-    """A folder of the universal FAST tokenizer (`tokenizer.json`, `processor_config.json`), for one chunk shape."""
-    processor, bpe = folder / "processor_config.json", folder / "tokenizer.json"
+    """A folder of the universal FAST tokenizer (`universal_files`), for one chunk shape."""
+    processor, bpe = universal_files(folder)
     try:
         settings = json.loads(processor.read_text(encoding="utf-8"))
         scale, lowest = float(settings["scale"]), int(settings["min_token"])

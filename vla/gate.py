@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from collections.abc import Sequence
@@ -80,16 +81,40 @@ def gate(config: GatePolicy) -> int:
 
 
 def evaluation(config: GatePolicy, given: Path, tasks: Sequence[str]) -> Outcomes:
-    """A file is read; a policy's folder is measured first, into a file beside it."""
+    """A file is read; a policy's folder is measured first, into a file beside it, which holds until the policy or the
+    evaluator changes."""
     if not given.is_dir():
         return outcomes.read(given)
     if not config.evaluator:
         raise BadInput(
             f"{given} is a policy, and no evaluator is given", "--evaluator 'tandem vla eval {policy} …'"
         )
-    return outcomes.measured(
-        outcomes.by_command(config.evaluator), given, tasks, given.with_name(f"{given.name}.eval.json")
-    )
+    evaluator, file = outcomes.by_command(config.evaluator), given.with_name(f"{given.name}.eval.json")
+    forget_others(file, key_of(given, config.evaluator))
+    return outcomes.measured(evaluator, given, tasks, file)
+
+
+def forget_others(file: Path, key: str) -> None:
+    """An evaluation that is not `key`'s is removed, a half one too: trials of two policies must not be mixed."""
+    said = file.with_suffix(".key")
+    if said.is_file() and said.read_text(encoding="utf-8") == key:
+        return
+    for old in (file, outcomes.unfinished(file)):
+        if old.exists():
+            log.info("%s is of another policy or evaluator: measuring anew", old)
+            old.unlink()
+    artefact.write_text(said, key)
+
+
+def key_of(policy: Path, evaluator: str) -> str:
+    """Of the command, and of all that the policy's folder holds; of adapters' base too."""
+    from vla.adapters import adapter_folder  # it imports torch, which two files of numbers do not need
+
+    files = sorted(file for file in policy.rglob("*") if file.is_file())
+    base = adapter_folder.weights(policy)[:1] if adapter_folder.is_one(policy) else []
+    names = "\n".join(str(file.relative_to(policy)) for file in files)
+    contents = adapter_folder.digest([*files, *base]).hexdigest()
+    return hashlib.sha256(f"{evaluator}\n{names}\n{contents}".encode()).hexdigest()
 
 
 def compare(

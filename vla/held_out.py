@@ -31,12 +31,15 @@ class Score:
 
 
 @torch.no_grad()
-def score(policy: TokenPolicy, windows: Windows, most: int) -> Score:
-    """Open loop: each chunk is predicted from the demonstrated observation; steps past the end do not count."""
+def score(policy: TokenPolicy, windows: Windows, most: int, rows: int = BATCH) -> Score:
+    """Open loop: each chunk is predicted from the demonstrated observation; steps past the end do not count.
+
+    Of at most `most` windows, `rows` at a time.
+    """
     count = 0
     sums: dict[str, float] = {}
     normal, physical, steps = 0.0, np.zeros(policy.interface.action_dims), 0
-    for number, batch in enumerate(windows.in_order(BATCH, most)):
+    for number, batch in enumerate(windows.in_order(rows, most)):
         for name, value in policy.loss(batch, SEED + number).parts.items():
             sums[name] = sums.get(name, 0.0) + value * len(batch)
         count += len(batch)

@@ -76,7 +76,8 @@ def average(averaged: Iterable[Tensor], current: Iterable[Tensor], decay: float,
         old.lerp_(new, 1 - kept)
 
 
-def halved(batch: int) -> int:
+def halved(batch: int, lighter: str = "take a smaller architecture or image_px") -> int:
+    """`lighter`: what helps where one window is too much."""
     if batch == 1:
-        raise OutOfMemory("one window does not fit the device's memory", "take a smaller architecture or image_px")
+        raise OutOfMemory("one window does not fit the device's memory", lighter)
     return batch // 2

@@ -78,6 +78,11 @@ def measured(evaluator: Evaluator, policy: Path, tasks: Sequence[str], file: Pat
     return found
 
 
+def unfinished(file: Path) -> Path:
+    """Where a command writes what will be `file`."""
+    return file.with_suffix(".partial.json")
+
+
 def by_command(template: str) -> Evaluator:
     """An evaluator that is a program: `{policy}` and `{json}` are filled in, `{tasks}` becomes a word for each task.
 
@@ -97,9 +102,9 @@ def by_command(template: str) -> Evaluator:
 
     def evaluate(policy: Path, tasks: Sequence[str], file: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = file.with_suffix(".partial.json")
+        partial = unfinished(file)
         command = [
-            filled.replace("{policy}", str(policy)).replace("{json}", str(unfinished))
+            filled.replace("{policy}", str(policy)).replace("{json}", str(partial))
             for word in words
             for filled in (tasks if word == "{tasks}" else [word])
         ]
@@ -109,8 +114,8 @@ def by_command(template: str) -> Evaluator:
         except (OSError, subprocess.CalledProcessError) as error:
             alone = f"try it alone: {shlex.join(command)}"
             raise EvaluationFailed(f"the evaluator failed: {error}", alone) from error
-        if not unfinished.is_file():
-            raise EvaluationFailed("the evaluator wrote no file", f"it must write {unfinished}")
-        unfinished.replace(file)
+        if not partial.is_file():
+            raise EvaluationFailed("the evaluator wrote no file", f"it must write {partial}")
+        partial.replace(file)
 
     return evaluate

@@ -37,6 +37,11 @@ def write_parts(policy: TandemVLA, folder: Path) -> None:
     artefact.write_bytes(folder / WEIGHTS, save(weights(policy)))
 
 
+def parts(folder: Path) -> list[Path]:
+    """The files that `load_policy` reads."""
+    return [folder / name for name in (CONFIG, TOKENS, WEIGHTS)]
+
+
 def load_policy(folder: Path, device: str | torch.device = "cpu") -> TandemVLA:
     """Raises `BadInput` for a folder of another version, or one whose parts do not fit each other."""
     policy = TandemVLA(read_config(folder), fast_tokens.load(folder / TOKENS))

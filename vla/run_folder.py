@@ -89,13 +89,19 @@ def git_hash() -> str | None:
         return None
 
 
-def fingerprint(config: TrainingRun, episodes: Sequence[PreparedEpisode]) -> str:
-    """Of the settings that matter and the numbers of the data."""
+def fingerprint(
+    config: TrainingRun, episodes: Sequence[PreparedEpisode], sources: Sequence[Path] = (), processes: int = 1
+) -> str:
+    """Of the settings that matter, the numbers of the data, and what the files hold that the settings only name."""
     plain = {key: value for key, value in FREE_TO_CHANGE.items() if key in type(config).model_fields}
     digest = hashlib.sha256(config.but(**plain).model_dump_json().encode())
     for episode in episodes:
         digest.update(f"{episode.dataset}/{episode.number}/{episode.instruction}".encode())
         digest.update(np.ascontiguousarray(episode.actions).data)
+    for file in sources:
+        digest.update(file.read_bytes())
+    if processes > 1:
+        digest.update(f"{processes} processes".encode())
     return digest.hexdigest()
 
 

@@ -13,8 +13,10 @@ import hmac
 import http
 import logging
 import signal
+import socket
 import time
 import urllib.parse
+from asyncio.trsock import TransportSocket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,6 +40,9 @@ log = logging.getLogger(__name__)
 
 INTERNAL_ERROR = 1011
 """The websocket close code after an error text, as openpi's server uses it."""
+
+KEEPALIVE_S, KEEPALIVES = 20, 3
+"""After so long in silence a peer is asked for a sign of life, so often at most."""
 
 
 class ServePolicy(Config):
@@ -120,8 +125,11 @@ class PolicyServer:
             max_size=config.largest_request_bytes,
             process_request=self._admit,
             server_header=None,
+            ping_interval=None,  # clients without a thread answer pings only while they ask: idle ones would be closed
         )
         async with server as listening:
+            for door in listening.sockets:
+                watch(door)
             answering = asyncio.create_task(self._batcher.run())
             host, port = listening.sockets[0].getsockname()[:2]
             on_ready(f"ws://{f'[{host}]' if ':' in host else host}:{port}")
@@ -203,6 +211,14 @@ class PolicyServer:
             await connection.close(INTERNAL_ERROR, "the frame before says why")
         except (ConnectionClosed, TimeoutError):
             pass
+
+
+def watch(door: socket.socket | TransportSocket) -> None:
+    """Of all whom it lets in, the system notices who is gone without a word, and ends the connection."""
+    door.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    door.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_S)
+    door.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_S)
+    door.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVES)
 
 
 def _stop_on_signals() -> asyncio.Event:

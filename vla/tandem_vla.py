@@ -249,8 +249,8 @@ class TandemVLA(nn.Module):
         missing = [camera for camera in cameras if camera not in observations.images]
         if missing:
             raise BadInput(f"no pictures of {', '.join(missing)}; have: {', '.join(observations.images) or 'none'}")
-        pictures = [as_tensor(observations.images[camera]).to(self.device) for camera in cameras]
-        small = torch.cat([resized(picture, self.encoder.image_px) for picture in pictures])
+        pictures = [as_tensor(observations.images[camera]) for camera in cameras]
+        small = torch.cat([resized(picture, self.encoder.image_px) for picture in pictures]).to(self.device)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.encoder.frozen):
             features = self.encoder(small)
         return features.float().unflatten(0, (len(cameras), rows)).transpose(0, 1)

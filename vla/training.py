@@ -16,7 +16,7 @@ import torch
 from hardware.errors import TandemError
 from hardware.progress import progress
 from vla import training_state
-from vla.optimisation import halved
+from vla.optimisation import OutOfMemory, halved
 from vla.run_folder import WORK, TrainingRun
 
 log = logging.getLogger(__name__)
@@ -52,10 +52,14 @@ class LongRun(ABC):
 
     doing: str
     """For the progress line: "training"."""
+    lighter = "take a smaller architecture or image_px"
+    """What to do where not even one window fits the device's memory."""
 
-    def __init__(self, config: TrainingRun, steps: int, every_steps: int, batch: int) -> None:
-        """`every_steps`: between evaluations; there is one after the last step, too."""
+    def __init__(self, config: TrainingRun, steps: int, every_steps: int, batch: int, processes: int = 1) -> None:
+        """`every_steps`: between evaluations; there is one after the last step, too. `processes`: that learn together,
+        each from `batch` windows."""
         self._config, self.steps, self._every_steps = config, steps, every_steps
+        self._whole_batch, self._processes = batch, processes
         self.step_count, self.seconds, self.batch = 0, 0.0, batch
 
     @abstractmethod
@@ -106,9 +110,30 @@ class LongRun(ABC):
         while True:
             try:
                 return update(self.batch)
-            except torch.OutOfMemoryError:
+            except torch.OutOfMemoryError as error:
+                if self._processes > 1:  # the others would wait for ever
+                    raise OutOfMemory(
+                        f"a batch of {self.batch} does not fit this process's GPU",
+                        f"--optimisation.batch {halved(self.batch, self.lighter)} in a new folder",
+                    ) from error
                 forget()
-                self.batch = halved(self.batch)
+                self.batch = halved(self.batch, self.lighter)
                 log.warning("out of GPU memory: from here on the batch is %d", self.batch)
-                if torch.cuda.is_available():
-                    torch.cuda.empty_cache()
+                empty_cache()
+
+    def measured[T](self, measure: Callable[[int], T], rows: int) -> T:
+        """`measure(windows at a time)`: `rows`, or no more than in training where memory has run out before; halved
+        until they fit."""
+        rows = rows if self.batch == self._whole_batch else min(rows, self.batch)
+        while True:
+            try:
+                return measure(rows)
+            except torch.OutOfMemoryError:
+                rows = halved(rows, self.lighter)
+                log.warning("out of GPU memory: measuring %d windows at a time", rows)
+                empty_cache()
+
+
+def empty_cache() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from hardware import artefact
 from hardware.config import Config
+from hardware.errors import BadInput
 
 NAME = "checkpoint.safetensors"
 
@@ -54,14 +55,20 @@ def write(file: Path, state: Stage, tensors: dict[str, Tensor]) -> None:
 
 
 def read[S: Stage](file: Path, run: str, kind: type[S]) -> tuple[S, dict[str, Tensor]] | None:
-    """None where there is no checkpoint of this run, or none that can be read."""
+    """None where there is no checkpoint. Raises `BadInput` for one of another run, or one that cannot be read: to begin
+    at step 0 would write over the policy that the folder has.
+    """
+    if not file.exists():
+        return None
+    anew = f"train in a new folder, or remove {file} to begin anew in this one"
     try:
         with safe_open(str(file), framework="pt") as stored:
             state = kind.model_validate(json.loads((stored.metadata() or {})["state"]))
-            names = list(stored.keys())
-            return (state, {name: stored.get_tensor(name) for name in names}) if state.run == run else None
-    except (OSError, SafetensorError, KeyError, ValueError):
-        return None
+            if state.run == run:
+                return state, {name: stored.get_tensor(name) for name in list(stored.keys())}
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise BadInput(f"cannot read {file}: {error}", anew) from error
+    raise BadInput(f"{file} is of a run with other data, another policy to start from, or more or fewer GPUs", anew)
 
 
 def moments(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -130,6 +130,24 @@ given.json.write_text(json.dumps({{"tasks": tasks}}))
 """
 
 
+def test_a_peer_does_not_go_on_with_what_a_removed_evaluation_left(
+    config: EvaluatePolicy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    went_on = []
+
+    def run(command, policy, where, file: Path, tasks, trials) -> None:
+        went_on.append(file.exists())
+        file.write_text(json.dumps({"tasks": {"a": {"successes": 1, "trials": 2}}}))
+
+    monkeypatch.setattr(peer, "run", run)
+    assert config.json_file is not None
+    for _ in range(2):
+        evaluate.run(config.but(peer_command="bench"))
+    config.json_file.unlink()
+    evaluate.run(config.but(peer_command="bench"))
+    assert went_on == [False, True, False]
+
+
 def test_every_outside_benchmark_has_its_program_and_its_lock() -> None:
     for folder, program in peer.PEERS.values():
         assert (peer.ROOT / folder / program).is_file()

@@ -87,11 +87,31 @@ def test_policies_are_measured_by_a_command(tmp_path) -> None:
     config = GatePolicy(old=tmp_path / "old", new=tmp_path / "new", evaluator=command, tasks=("lift", "push"))
     assert gate.gate(config) == 1
     assert outcomes.read(tmp_path / "new.eval.json")["push"] == Outcome(successes=5, trials=20)
-    (tmp_path / "new" / "wins").unlink()
+    (tmp_path / "evaluate.py").unlink()
     assert gate.gate(config) == 1, "what was measured is not measured again"
     (tmp_path / "new.eval.json").unlink()
     with pytest.raises(EvaluationFailed, match="the evaluator failed"):
         gate.gate(config)
+
+
+def test_a_policy_that_changed_or_is_tried_otherwise_is_measured_anew(tmp_path, caplog) -> None:
+    (tmp_path / "evaluate.py").write_text(SCRIPT)
+    old, new = written(tmp_path / "old.json", lift=(19, 20)), tmp_path / "new"
+    new.mkdir()
+    (new / "wins").write_text("5")
+    kept = written(tmp_path / "new.eval.json", lift=(19, 20))  # of nobody knows which weights
+    command = f"{sys.executable} {tmp_path / 'evaluate.py'} {{policy}} {{json}} {{tasks}}"
+    config = GatePolicy(old=old, new=new, evaluator=command)
+    with caplog.at_level("INFO"):
+        assert gate.gate(config) == 1
+    assert f"{kept} is of another policy or evaluator: measuring anew" in caplog.text
+    (new / "wins").write_text("19")
+    half = written(tmp_path / "new.eval.partial.json", lift=(0, 20))
+    assert gate.gate(config) == 0
+    assert not half.exists()
+    written(kept, lift=(0, 20))
+    assert gate.gate(config) == 1, "nothing has changed, and the file holds"
+    assert gate.gate(config.but(evaluator=f"{command} push")) == 0
 
 
 def test_what_is_no_evaluation_is_refused_by_name(tmp_path) -> None:

@@ -6,6 +6,7 @@ import http.client
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -386,3 +387,14 @@ def test_a_killed_server_is_noticed_at_once_and_found_again_when_it_is_back(tmp_
 def test_the_command_says_what_is_missing(tmp_path, capsys):
     assert tandem.main(["vla", "serve", "--replay", str(tmp_path / "none.npz")]) == 2
     assert "not a recording to replay" in capsys.readouterr().err
+
+
+def test_an_idle_client_is_kept_and_one_that_is_gone_is_noticed(monkeypatch):
+    told, server = {}, serve.serve
+    monkeypatch.setattr(serve, "serve", lambda *given, **more: told.update(more) or server(*given, **more))
+    with serving(Doubler()):
+        assert told["ping_interval"] is None
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        serve.watch(door)
+        with socket.create_connection(door.getsockname()), door.accept()[0] as link:
+            assert link.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == serve.KEEPALIVE_S

@@ -12,6 +12,7 @@ import torch
 from small_policy import D, H
 
 from hardware.errors import BadInput
+from vla import encoders, tandem_vla
 from vla.normalise import DatasetQuantiles, Quantiles
 from vla.policy import Batch, ObservationBatch
 from vla.tandem_vla import TandemVLA
@@ -82,6 +83,10 @@ def test_it_acts_and_learns_with_any_number_of_cameras(cameras: tuple[str, ...])
         for name, parameter in policy.backbone.layers.named_parameters()
         if "weight" in name
     )
+    unused = [
+        name for name, weight in policy.backbone.named_parameters() if weight.requires_grad and weight.grad is None
+    ]
+    assert not unused, "several GPUs wait for the gradient of each"
 
 
 def test_every_input_matters() -> None:
@@ -104,6 +109,24 @@ def test_features_computed_before_act_as_the_pictures_do() -> None:
     features = policy.inputs(observations).features
     cached = ObservationBatch(observations.state, {}, observations.instructions, features=features)
     np.testing.assert_array_equal(policy.act(cached), policy.act(observations))
+
+
+def test_pictures_shrink_on_the_processor_before_they_travel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CUDA has no kernel for it; here `meta` is the other device."""
+    policy = small_policy.policy().to("meta")
+    size = encoders.feature_size(small_policy.PX)
+    monkeypatch.setattr(policy.encoder, "forward", lambda rgb: torch.zeros(len(rgb), size, device=rgb.device))
+    shrunk = []
+
+    def resized(rgb: torch.Tensor, image_px: int) -> torch.Tensor:
+        shrunk.append(rgb.device.type)
+        return encoders.resized(rgb, image_px)
+
+    monkeypatch.setattr(tandem_vla, "resized", resized)
+    large = {"front": np.zeros((2, 48, 80, 3), np.uint8)}
+    features = policy._features(ObservationBatch(np.zeros((2, 2), np.float32), large, ("push",) * 2))
+    assert shrunk == ["cpu"]
+    assert features.device.type == "meta"
 
 
 def test_two_arms_share_a_policy_and_keep_their_own_ranges() -> None:

@@ -19,6 +19,9 @@ from vla.lerobot_folder import ACTION
 from vla.normalise import Normaliser, OneRange, Quantiles
 from vla.policy import Interface
 
+STILL = 1e-8
+"""The width of a column that never moves, as LeRobot's normaliser has it (its `eps`)."""
+
 
 def token_policy(policy: Any, before: Any, after: Any, interface: Interface) -> Pi0FastPolicy:
     """Tokens by the tokenizer that the checkpoint names, ranges by its postprocessor."""
@@ -55,14 +58,20 @@ def action_ranges(after: Any) -> Normaliser:
     return OneRange(Quantiles(low=tuple(low.tolist()), high=tuple(high.tolist())))
 
 
+def apart(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A column that never moves becomes −1."""
+    return low, np.where(high == low, low + STILL, high)
+
+
 def bounds(mode: NormalizationMode, stats: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """What becomes −1 and what +1. Raises `BadInput` for a mode that is no such map."""
     match mode:
         case NormalizationMode.MEAN_STD:
-            return stats["mean"] - stats["std"], stats["mean"] + stats["std"]
+            deviation = stats["std"] + STILL
+            return stats["mean"] - deviation, stats["mean"] + deviation
         case NormalizationMode.MIN_MAX:
-            return stats["min"], stats["max"]
+            return apart(stats["min"], stats["max"])
         case NormalizationMode.QUANTILES:
-            return stats["q01"], stats["q99"]
+            return apart(stats["q01"], stats["q99"])
         case _:
             raise BadInput(f"actions normalised by {mode.value} cannot be read here")

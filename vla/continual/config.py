@@ -16,7 +16,7 @@ from vla.fast_tokens import VOCABULARY
 from vla.rft.config import Grpo, RftEvaluation, RftSchedule
 from vla.rft.process_rewards import RewardWeights
 from vla.run_folder import TrainingRun
-from vla.sft.config import Evaluation, Optimisation
+from vla.sft.config import Evaluation, Optimisation, require_taught
 
 
 class Teaching(Config):
@@ -34,6 +34,11 @@ class Teaching(Config):
     cached_variants: PositiveInt = 3
     augmentation: Augmentation = Augmentation()
     evaluation: Evaluation = Evaluation()
+
+    @model_validator(mode="after")
+    def _teaches_what_acts(self) -> Teaching:
+        require_taught(self.voice, self.token_weight, self.consistency_weight)
+        return self
 
 
 class LearnContinually(TrainingRun):

@@ -37,11 +37,13 @@ class Standing(Config):
 
 
 @torch.no_grad()
-def standing(policy: TokenPolicy, windows: Windows, settings: Grpo, judge: Judge, most: int) -> Standing:
-    """Of at most `most` windows."""
+def standing(
+    policy: TokenPolicy, windows: Windows, settings: Grpo, judge: Judge, most: int, rows: int = BATCH
+) -> Standing:
+    """Of at most `most` windows, `rows` at a time."""
     rewards: list[ProcessRewards] = []
     errors: dict[str, list[np.ndarray]] = {}
-    for number, batch in enumerate(windows.in_order(BATCH, most)):
+    for number, batch in enumerate(windows.in_order(rows, most)):
         samples = policy.sample(batch.observations, settings.group, settings.temperature, SEED + number)
         rewards.append(rft_samples.score(policy, batch, samples, judge))
         for voice, act in voices(policy).items():

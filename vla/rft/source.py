@@ -52,6 +52,8 @@ def opened(
     if isinstance(policy, TandemVLA):
         if lora.rank is not None:
             raise BadInput("a TandemVLA is small and learns with all its weights", "leave --lora.rank out")
+        if voice == "consistency" and policy.config.consistency_weight == 0:
+            raise BadInput(f"{folder} has a consistency head that was never taught", "leave --voice out")
         if voice != "same":
             policy.config = policy.config.but(voice=voice)
         policy = continued.with_datasets(policy, datasets)

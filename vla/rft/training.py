@@ -25,11 +25,12 @@ from vla.policy import Batch, TokenPolicy
 from vla.rft import grpo
 from vla.rft import samples as rft_samples
 from vla.rft.config import ReinforcePolicy
-from vla.rft.held_out import Standing, standing
+from vla.rft.held_out import BATCH, Standing, standing
 from vla.rft.reference import Reference, module, trained
 from vla.rft.samples import Judge, Rollout
 from vla.run_folder import POLICY, TENSORBOARD
 from vla.sft.training import Material
+from vla.tandem_vla import TandemVLA
 from vla.training import Diverged, LongRun
 from vla.training_state import Stage
 
@@ -41,6 +42,12 @@ class TwoVoiced(Protocol):
     """A policy with a head that tokens do not teach."""
 
     def consistency_loss(self, batch: Batch, seed: int) -> Tensor: ...
+
+
+def has_taught_second_voice(policy: TokenPolicy) -> bool:
+    """A consistency head that supervised fine-tuning left as it began has nothing to stay true to."""
+    untaught = isinstance(policy, TandemVLA) and policy.config.consistency_weight == 0
+    return isinstance(policy, TwoVoiced) and not untaught
 
 
 class RftPoint(Standing):
@@ -57,6 +64,7 @@ class Reinforcement(LongRun):
     """The state of one run. `policy` learns, `reference` is what it was at the start."""
 
     doing = "reinforcing"
+    lighter = "sample fewer chunks at a time: --grpo.group"
 
     def __init__[P: TokenPolicy](
         self,
@@ -74,7 +82,7 @@ class Reinforcement(LongRun):
         self.keep = lambda: save_policy(policy, config.output / POLICY)
         self.module.eval()  # no dropout: a sample's probability must be the same when it is learned from
         self.reference = Reference(policy)
-        self.has_side_loss = config.consistency_weight > 0 and isinstance(policy, TwoVoiced)
+        self.has_side_loss = config.consistency_weight > 0 and has_taught_second_voice(policy)
         self.optimiser = adamw(self.module, config.optimisation)
         self.curve: list[RftPoint] = []
         self._resume()
@@ -123,7 +131,13 @@ class Reinforcement(LongRun):
                 values = self._update(batch, drawn, seed)
             return rft_samples.means([drawn.rewards]) | values
 
-        return self.fitting(updates, self.optimiser.zero_grad)
+        return self.fitting(updates, self._forget)
+
+    def _forget(self) -> None:
+        """Half-made gradients and, of the first step, moments: AdamW takes a half-made state for a whole one."""
+        self.optimiser.zero_grad()
+        if self.step_count == 0:
+            self.optimiser.state.clear()
 
     def _update(self, batch: Batch, drawn: Rollout, seed: int) -> dict[str, float]:
         settings, samples = self.config.grpo, drawn.samples
@@ -163,18 +177,15 @@ class Reinforcement(LongRun):
 
     def evaluate(self) -> RftPoint:
         """A point of the curve; the policy is written when it is the best so far, be it the one that came."""
-        measured = standing(
-            self.policy,
-            self.material.held_out,
-            self.config.grpo,
-            self.judge,
-            self.config.evaluation.most_windows,
+        windows, most = self.material.held_out, self.config.evaluation.most_windows
+        found = self.measured(
+            lambda rows: standing(self.policy, windows, self.config.grpo, self.judge, most, rows), BATCH
         )
-        point = RftPoint(step=self.step_count, **measured.model_dump())
+        point = RftPoint(step=self.step_count, **found.model_dump())
         if self.best is None or point.reward > self.best.reward:
             self.keep()
         self.curve.append(point)
-        for name, value in measured.scalars().items():
+        for name, value in found.scalars().items():
             self.board.add_scalar(f"held_out/{name}", value, self.step_count)
         errors = ", ".join(f"{voice} {error:.4f}" for voice, error in point.open_loop_error.items())
         log.info("step %d: held-out reward %.4f, open-loop error: %s", point.step, point.reward, errors)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 import tyro
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from hardware.config import Config
 from hardware.messages import ActionSpace
@@ -48,6 +48,16 @@ class Evaluation(Config):
     most_windows: PositiveInt = 256
     patience: NonNegativeInt = 5
     """Evaluations without a better open-loop error before training stops; 0: never."""
+
+
+def require_taught(voice: Literal["consistency", "tokens"], token_weight: float, consistency_weight: float) -> None:
+    """Raises for a voice of weight 0: the policy would act with a head that has learned nothing."""
+    weights = {"tokens": ("token_weight", token_weight), "consistency": ("consistency_weight", consistency_weight)}
+    name, weight = weights[voice]
+    if weight == 0:
+        raise ValueError(
+            f"the voice '{voice}' learns nothing with {name} 0: give it a weight, or take the other voice"
+        )
 
 
 class TrainPolicy(TrainingRun):
@@ -96,3 +106,9 @@ class TrainPolicy(TrainingRun):
     augmentation: Augmentation = Augmentation()
     optimisation: Optimisation = Optimisation()
     evaluation: Evaluation = Evaluation()
+
+    @model_validator(mode="after")
+    def _teaches_what_acts(self) -> TrainPolicy:
+        if self.start_from is None:
+            require_taught(self.voice, self.token_weight, self.consistency_weight)
+        return self

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from itertools import chain, count
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,8 @@ def opened(folders: Sequence[Path]) -> list[Demonstrations]:
     names: list[str] = []
     for folder in folders:
         name = folder.resolve().name
-        names.append(f"{name}-{names.count(name) + 1}" if name in names else name)
+        numbered = (f"{name}-{number}" for number in count(2))
+        names.append(next(each for each in chain([name], numbered) if each not in names))
     return [demonstrations.open_demonstrations(folder, name) for folder, name in zip(folders, names, strict=True)]
 
 
@@ -82,10 +84,16 @@ def start(config: TrainPolicy, mixture: Sequence[Demonstrations], work: Path | N
     policy = new_policy(config, interface, windows, arms_of(config, mixture))
     if accelerator.is_main_process:
         write_run(config, interface)
-    material = Material(
-        draws, Windows(kept_out or learned, interface, config.imitate_misses), fingerprint(config, episodes)
-    )
+    key = fingerprint(config, episodes, sources(config), accelerator.num_processes)
+    material = Material(draws, Windows(kept_out or learned, interface, config.imitate_misses), key)
     return Training(config, policy, material, accelerator)
+
+
+def sources(config: TrainPolicy) -> list[Path]:
+    """The files beside the data that decide what is learned: of the policy to start from, or of the FAST tokenizer."""
+    if config.start_from is not None:
+        return policy_file.parts(continued.policy_folder(config.start_from))
+    return fast_tokens.universal_files(config.fast) if config.fast is not None else []
 
 
 def accelerator_of(config: TrainPolicy) -> Accelerator:
@@ -117,12 +125,13 @@ def interface_of(config: TrainPolicy, mixture: Sequence[Demonstrations]) -> Inte
 def split(
     episodes: Sequence[PreparedEpisode], share: float, seed: int
 ) -> tuple[list[PreparedEpisode], list[PreparedEpisode]]:
-    """(to learn from, held out). Whole episodes, of every dataset that has two or more."""
+    """(to learn from, held out). Whole episodes, of every dataset that has two or more; never all of one."""
     out: set[tuple[str, int]] = set()
     for name in dict.fromkeys(episode.dataset for episode in episodes):
         numbers = [episode.number for episode in episodes if episode.dataset == name]
-        count = max(1, round(share * len(numbers))) if share > 0 and len(numbers) > 1 else 0
-        chosen = np.random.default_rng([seed, *name.encode()]).permutation(numbers)[:count]
+        most = len(numbers) - 1
+        kept_out = min(max(1, round(share * len(numbers))), most) if share > 0 else 0
+        chosen = np.random.default_rng([seed, *name.encode()]).permutation(numbers)[:kept_out]
         out |= {(name, int(number)) for number in chosen}
     if not out:
         log.warning("no episode is held out: the curves are of what was learned from")
@@ -206,7 +215,9 @@ def write_report(run: Training) -> None:
     folder = run.config.output
     policy = policy_file.load_policy(folder / POLICY, run.accelerator.device)
     windows = run.material.held_out
-    score = held_out.score(policy, windows, run.config.evaluation.most_windows)
+    score = run.measured(
+        lambda rows: held_out.score(policy, windows, run.config.evaluation.most_windows, rows), held_out.BATCH
+    )
     tokens = policy.fast.report(normalised_chunks(policy.config, windows))
     learned = run.material.draws.windows
     facts = [

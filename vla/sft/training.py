@@ -24,6 +24,9 @@ from vla.windows import Draws, Windows
 
 log = logging.getLogger(__name__)
 
+SEEDS_APART = 1_000_000_007
+"""From one process's noise to the next one's."""
+
 
 @dataclass(frozen=True, eq=False)
 class Material:
@@ -44,7 +47,8 @@ class Training(LongRun):
         self, config: TrainPolicy, policy: TandemVLA, material: Material, accelerator: Accelerator
     ) -> None:
         schedule = config.optimisation
-        super().__init__(config, schedule.steps, config.evaluation.every_steps, schedule.batch)
+        processes = accelerator.num_processes
+        super().__init__(config, schedule.steps, config.evaluation.every_steps, schedule.batch, processes)
         self.config, self.material, self.accelerator = config, material, accelerator
         self.policy = policy.to(accelerator.device)
         self.averaged = copy.deepcopy(self.policy).eval().requires_grad_(False)
@@ -89,8 +93,9 @@ class Training(LongRun):
 
         def update(batch_size: int) -> float:
             batch = self.material.draws.draw(self.step_count, batch_size, process)
+            seed = self.config.seed * 1_000_003 + self.step_count + process * SEEDS_APART
             with self.accelerator.autocast():
-                loss = self.learner(batch, self.config.seed * 1_000_003 + self.step_count)
+                loss = self.learner(batch, seed)
             self.accelerator.backward(loss)
             return float(loss.detach())
 
@@ -113,7 +118,8 @@ class Training(LongRun):
 
     def evaluate(self) -> Score:
         """A point of the curve; the policy is written when it is the best so far."""
-        score = held_out.score(self.averaged, self.material.held_out, self.config.evaluation.most_windows)
+        windows, most = self.material.held_out, self.config.evaluation.most_windows
+        score = self.measured(lambda rows: held_out.score(self.averaged, windows, most, rows), held_out.BATCH)
         better = score.open_loop_error < self.best
         point = Point(
             step=self.step_count,

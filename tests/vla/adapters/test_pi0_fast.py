@@ -8,7 +8,7 @@ import pytest
 import tiny_pi0_fast
 import torch
 from lerobot.configs import FeatureType, NormalizationMode, PolicyFeature
-from lerobot.processor import UnnormalizerProcessorStep
+from lerobot.processor import NormalizerProcessorStep, UnnormalizerProcessorStep
 from torch import nn
 
 from hardware.errors import BadInput
@@ -142,3 +142,18 @@ def test_lerobots_ranges_of_the_actions_become_ours() -> None:
         pi0_fast_folder.action_ranges(SimpleNamespace(steps=[]))
     with pytest.raises(BadInput, match="cannot be read here"):
         pi0_fast_folder.bounds(NormalizationMode.IDENTITY, {})
+
+
+@pytest.mark.parametrize(
+    "mode", [NormalizationMode.MEAN_STD, NormalizationMode.MIN_MAX, NormalizationMode.QUANTILES]
+)
+def test_an_action_that_never_moves_is_read_as_lerobot_reads_it(mode: NormalizationMode) -> None:
+    feature = PolicyFeature(type=FeatureType.ACTION, shape=(2,))
+    moving, still = torch.tensor([1.0, 0.3]), torch.tensor([3.0, 0.3])
+    stats = {"mean": moving, "std": still - moving, "min": moving, "max": still, "q01": moving, "q99": still}
+    settings = {"action": feature}, {FeatureType.ACTION: mode}, {"action": stats}
+    ours = pi0_fast_folder.action_ranges(SimpleNamespace(steps=[UnnormalizerProcessorStep(*settings)]))
+    actions = torch.tensor([[2.5, 0.3]])
+    theirs = NormalizerProcessorStep(*settings)._apply_transform(actions, "action", FeatureType.ACTION)
+    np.testing.assert_allclose(ours.normalise(actions.numpy()), theirs, atol=1e-6)
+    np.testing.assert_allclose(ours.denormalise(theirs.numpy()), actions, atol=1e-6)

@@ -17,6 +17,7 @@ from hardware.errors import BadInput
 from vla import policy_file
 from vla.adapters.lerobot_policy import LerobotPolicy
 from vla.demonstrations import ArrayDemonstrations, Demonstration
+from vla.optimisation import OutOfMemory
 from vla.policy import TokenPolicy
 from vla.rft import reinforcement
 from vla.rft import source as rft_source
@@ -123,7 +124,8 @@ def test_a_run_from_other_weights_does_not_take_the_checkpoint(taught: Path, tmp
     run.save()
     assert start(source, tmp_path / "out").step_count == 1
     policy_file.save_policy(small_changes(policy_file.load_policy(source)), source)
-    assert start(source, tmp_path / "out").step_count == 0
+    with pytest.raises(BadInput, match="another policy to start from"):
+        start(source, tmp_path / "out")
 
 
 def test_a_policy_whose_chunks_never_decode_is_refused(tmp_path) -> None:
@@ -175,6 +177,18 @@ def test_the_consistency_head_learns_on_the_side_or_stays(taught: Path, tmp_path
     assert isinstance(came, TandemVLA)
     assert same(run.policy.consistency_head, came.consistency_head) == (weight == 0)
     assert same(run.policy.encoder, came.encoder)
+
+
+def test_a_consistency_head_that_was_never_taught_is_left_alone(taught: Path, tmp_path) -> None:
+    speaker = policy_file.load_policy(taught / "policy")
+    speaker.config = speaker.config.but(consistency_weight=0.0, voice="tokens")
+    policy_file.save_policy(speaker, tmp_path / "speaker")
+    run = start(tmp_path / "speaker", tmp_path / "out")
+    run.step()
+    assert isinstance(run.policy, TandemVLA)
+    assert same(run.policy.consistency_head, speaker.consistency_head)
+    with pytest.raises(BadInput, match="never taught"):
+        start(tmp_path / "speaker", tmp_path / "other", voice="consistency")
 
 
 class OtherPolicy(nn.Module):
@@ -266,6 +280,33 @@ def test_out_of_memory_halves_the_batch_and_says_so(taught: Path, tmp_path, capl
         "out of GPU memory: from here on the batch is 2",
         "out of GPU memory: from here on the batch is 1",
     ]
+
+
+def test_one_observation_too_large_is_told_to_sample_fewer_chunks(taught: Path, tmp_path) -> None:
+    run = start(taught, tmp_path)
+    run.batch = 1
+    with pytest.raises(OutOfMemory, match=r"--grpo\.group"):
+        run.fitting(out_of_memory, lambda: None)
+
+
+def out_of_memory(batch: int) -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+def test_half_made_moments_of_a_first_step_are_forgotten(taught: Path, tmp_path, monkeypatch) -> None:
+    """AdamW makes them weight by weight, and memory may end in between."""
+    run = start(taught, tmp_path)
+    whole = run.optimiser.step
+
+    def half() -> None:
+        monkeypatch.setattr(run.optimiser, "step", whole)
+        for weight in run.module.parameters():
+            run.optimiser.state[weight]["step"] = torch.tensor(0.0)
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(run.optimiser, "step", half)
+    run.step()
+    assert (run.step_count, run.batch) == (1, 2)
 
 
 def test_an_ablation_takes_its_reward_out_and_nothing_else(taught: Path, tmp_path) -> None:

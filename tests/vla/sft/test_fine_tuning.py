@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 import signal
 from pathlib import Path
 
@@ -11,13 +12,16 @@ import pytest
 import small_policy
 import taught_policy
 import torch
+from accelerate import Accelerator
 
 from hardware.errors import BadInput
 from vla import held_out, optimisation, policy_file
+from vla.continual.config import Teaching
 from vla.demonstrations import ArrayDemonstrations
 from vla.normalise import DatasetQuantiles
 from vla.optimisation import OutOfMemory
 from vla.policy import Batch, Losses
+from vla.run_folder import fingerprint
 from vla.sft import fine_tuning, training
 from vla.sft.config import Evaluation, Optimisation, TrainPolicy
 from vla.sft.training import Training
@@ -217,6 +221,30 @@ def test_out_of_memory_halves_the_batch_and_says_so(tmp_path, caplog) -> None:
         optimisation.halved(1)
 
 
+def test_measuring_takes_no_more_windows_than_training_once_memory_ran_out(tmp_path) -> None:
+    run, asked = start(tmp_path), []
+
+    def measure(rows: int) -> int:
+        asked.append(rows)
+        if rows > 32:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return rows
+
+    assert run.measured(measure, 64) == 32
+    run.batch = 2
+    assert run.measured(measure, 64) == 2
+    assert asked == [64, 32, 2]
+
+
+def test_one_of_several_processes_does_not_halve_its_batch_alone(tmp_path, monkeypatch) -> None:
+    run = start(tmp_path)
+    run.policy.__class__ = SmallMemory
+    monkeypatch.setattr(run, "_processes", 2)
+    with pytest.raises(OutOfMemory, match=r"--optimisation\.batch 4 in a new folder"):
+        run.step()
+    assert run.batch == 8
+
+
 def test_a_loss_that_is_not_finite_ends_the_run(tmp_path) -> None:
     run = start(tmp_path)
     with torch.no_grad():
@@ -258,6 +286,75 @@ def test_two_datasets_of_one_arm_mix_and_share_their_ranges(tmp_path) -> None:
         fine_tuning.start(config(tmp_path / "other", weights=(1.0,), data=("real", "twin")), [real, twin])
 
 
+def test_a_share_that_would_hold_out_all_leaves_one_to_learn_from(tmp_path) -> None:
+    run = start(tmp_path, evaluation=Evaluation(held_out_share=0.95))
+    assert len(run.material.draws.windows.episodes) == 1
+    assert len(run.material.held_out.episodes) == 5
+
+
+def test_a_run_whose_data_changed_does_not_begin_anew_over_its_policy(tmp_path) -> None:
+    run = start(tmp_path)
+    run.step()
+    run.save()
+    with pytest.raises(BadInput, match=r"other data.*\n.*train in a new folder, or remove"):
+        fine_tuning.start(config(tmp_path), [dot_task.demonstrations(6, seed=1)])
+    whole = run.file.read_bytes()
+    run.file.write_bytes(whole[:1000])
+    with pytest.raises(BadInput, match=r"cannot read .*checkpoint\.safetensors"):
+        start(tmp_path)
+    run.file.write_bytes(whole)
+    assert start(tmp_path).step_count == 1
+
+
+def test_the_key_is_of_what_the_named_files_hold(taught: Path, tmp_path) -> None:
+    shutil.copytree(taught / "policy", tmp_path / "from")
+    told = config(tmp_path / "run", start_from=tmp_path / "from")
+
+    def begin() -> Training:
+        return fine_tuning.start(told, [dot_task.demonstrations(6)])
+
+    begin().save()
+    assert begin().step_count == 0
+    other = policy_file.load_policy(tmp_path / "from")
+    with torch.no_grad():
+        other.backbone.readers.add_(0.01)
+    policy_file.save_policy(other, tmp_path / "from")
+    with pytest.raises(BadInput, match="another policy to start from"):
+        begin()
+    (tmp_path / "tokenizer.json").write_text("a")
+    (tmp_path / "processor_config.json").write_text("b")
+    files = fine_tuning.sources(config(tmp_path, fast=tmp_path))
+    before = fingerprint(told, [], files)
+    (tmp_path / "tokenizer.json").write_text("c")
+    assert fingerprint(told, [], files) != before
+    assert fingerprint(told, []) == fingerprint(told, [], processes=1) != fingerprint(told, [], processes=2)
+
+
+@pytest.mark.parametrize("voice", ["tokens", "consistency"])
+def test_a_voice_that_nothing_teaches_is_refused(tmp_path, voice: str) -> None:
+    untaught = {"voice": voice, {"tokens": "token_weight", "consistency": "consistency_weight"}[voice]: 0.0}
+    with pytest.raises(ValueError, match=f"the voice '{voice}' learns nothing"):
+        config(tmp_path, **untaught)
+    with pytest.raises(ValueError, match=f"the voice '{voice}' learns nothing"):
+        Teaching.model_validate(untaught)
+
+
+def test_each_process_draws_its_own_noise(tmp_path, monkeypatch) -> None:
+    run, seeds = start(tmp_path, seed=3), []
+
+    def learner(batch: Batch, seed: int) -> torch.Tensor:
+        seeds.append(seed)
+        return torch.zeros((), requires_grad=True)
+
+    monkeypatch.setattr(run, "learner", learner)
+    run.step_count = 5
+    run._loss_and_gradients()
+    monkeypatch.setattr(Accelerator, "process_index", 1)
+    run._loss_and_gradients()
+    assert seeds[0] == 3 * 1_000_003 + 5
+    assert seeds[1] != seeds[0]
+
+
 def test_another_runs_folder_is_not_written_into(tmp_path) -> None:
     start(tmp_path / "run")
     with pytest.raises(BadInput, match="other settings: seed"):
@@ -295,3 +392,7 @@ def test_folders_of_the_same_name_become_two_datasets(tmp_path, monkeypatch) -> 
     monkeypatch.setattr(fine_tuning.demonstrations, "open_demonstrations", made)
     found = fine_tuning.opened([tmp_path / "a" / "demos", tmp_path / "b" / "demos"])
     assert [dataset.name for dataset in found] == ["demos", "demos-2"]
+    found = fine_tuning.opened(
+        [tmp_path / at / name for at in "ab" for name in ("demos", "demos-2")] + [tmp_path / "demos"]
+    )
+    assert [dataset.name for dataset in found] == ["demos", "demos-2", "demos-3", "demos-2-2", "demos-4"]
