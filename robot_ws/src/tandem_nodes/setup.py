@@ -2,7 +2,18 @@
 
 from setuptools import find_packages, setup
 
-NODES = ("arm", "camera", "conductor", "executor", "gui", "guided", "intervention", "policy", "recorder", "reset_guide")
+NODES = (
+    "arm",
+    "camera",
+    "conductor",
+    "executor",
+    "gui",
+    "guided",
+    "intervention",
+    "policy",
+    "recorder",
+    "reset_guide",
+)
 
 setup(
     name="tandem_nodes",
