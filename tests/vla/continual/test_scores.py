@@ -37,3 +37,12 @@ def test_the_interval_shrinks_with_the_root_of_the_trials() -> None:
     for trials in (100, 10_000):
         low, high = intervals(np.array([[trials // 2]]), np.array([[trials]]), (0,))["auc"]
         assert (high - low) / 2 == pytest.approx(1.96 * (0.25 / trials) ** 0.5, rel=0.08)
+
+
+def test_an_interval_holds_its_score_also_where_all_is_lost() -> None:
+    """5 of 10, then 0 of 10 and 0 of 10. Wilson: 0.237 … 0.763 and 0 … 0.278.
+    AUC = 0.5/3 = 0.167: down (0.5 − 0.237)/3 = 0.088, up √(0.263² + 2 · 0.278²)/3 = 0.158.
+    NBT = 0.5: down √(0.263² + 2 · (0.278/2)²) = 0.328, up √(0.263² + 0) = 0.263."""
+    found = intervals(np.array([[5], [0], [0]]), np.full((3, 1), 10), (0,))
+    assert found["auc"] == pytest.approx((0.167 - 0.088, 0.167 + 0.158), abs=2e-3)
+    assert found["nbt"] == pytest.approx((0.5 - 0.328, 0.5 + 0.263), abs=2e-3)
