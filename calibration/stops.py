@@ -183,9 +183,8 @@ def show(config: CollectStops, stops: Sequence[Stop], taken: dict[str, int], kin
     console.print(table)
     for camera, pictures in taken.items():
         folder = config.output / camera
-        console.print(
-            f"{camera}: {pictures} pictures; tandem calibrate camera {folder} -o {camera}_lens.json, then"
-        )
+        lens = f"tandem calibrate camera {folder} -o {camera}_lens.json"
+        console.print(f"{camera}: {pictures} pictures; {lens}, then", soft_wrap=True)
         views = f"tandem calibrate hand-eye {folder / VIEWS} --intrinsics {camera}_lens.json -o {camera}.json"
         console.print(f"  {views}", soft_wrap=True)
     if config.corners:
