@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import cv2
 import numpy as np
 import tyro
 from jaxtyping import Float, Int
@@ -27,11 +26,13 @@ from calibration.calibrate_hand_eye import Sight, Sights
 from hardware import artefact
 from hardware.bench.arm_models import ARMS, TIP, ArmName
 from hardware.config import Config
+from hardware.dataset.picture import write_png
 from hardware.dataset.store import EpisodeStore
 from hardware.dataset.stored_episode import StoredEpisode
 from hardware.errors import BadInput
 from hardware.kinematics import Kinematics, kinematic_model
 from hardware.messages import NANOSECONDS_PER_SECOND
+from hardware.spatial import Pose
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +72,7 @@ class Stop:
     until_ns: int
     q_rad: Float[ndarray, " J"]
     """Median of the joints."""
+    T_base_tip: Pose
 
     def picture_row(self, camera: str) -> int | None:
         """The latest one that the camera took while nothing swung."""
@@ -84,7 +86,8 @@ def collect(config: CollectStops) -> int:
     """Raises `BadInput` where nothing stood still, or the corners are not as many as the stops."""
     arm = ARMS[config.arm]
     store = EpisodeStore.open(config.episodes)
-    stops = [stop for episode in store.episodes() for stop in stops_of(episode, arm.joints, config)]
+    kinematics = Kinematics(kinematic_model(arm), TIP)
+    stops = [stop for episode in store.episodes() for stop in stops_of(episode, arm.joints, kinematics, config)]
     if not stops:
         raise BadInput(
             f"the arm stands still for {config.still_s:g} s nowhere in {config.episodes}",
@@ -98,16 +101,17 @@ def collect(config: CollectStops) -> int:
     cameras = sorted({name for stop in stops for name in stop.episode.manifest.cameras})
     if unknown := sorted(set(config.on_tool) - set(cameras)):
         raise BadInput(f"no camera '{unknown[0]}' in {config.episodes}; have: {', '.join(cameras) or 'none'}")
-    kinematics = Kinematics(kinematic_model(arm), TIP)
     with artefact.staged_folder(config.output) as folder:
-        taken = {camera: write_views(folder, camera, stops, kinematics, config) for camera in cameras}
+        taken = {camera: write_views(folder, camera, stops, config) for camera in cameras}
         if config.corners:
-            artefact.write_model(folder / TOUCHES, touches_of(config.corners, stops, kinematics))
-    show(config, stops, taken, kinematics)
+            artefact.write_model(folder / TOUCHES, touches_of(config.corners, stops))
+    show(config, stops, taken)
     return 0
 
 
-def stops_of(episode: StoredEpisode, joints: Sequence[str], config: CollectStops) -> Iterator[Stop]:
+def stops_of(
+    episode: StoredEpisode, joints: Sequence[str], kinematics: Kinematics, config: CollectStops
+) -> Iterator[Stop]:
     """Raises `BadInput` where a joint is not recorded."""
     names = episode.manifest.joint_names
     if missing := [name for name in joints if name not in names]:
@@ -119,7 +123,7 @@ def stops_of(episode: StoredEpisode, joints: Sequence[str], config: CollectStops
         at = np.median(q_rad[first:end], axis=0)
         if last is not None and np.abs(at - last.q_rad).max() < config.apart_rad:
             continue
-        last = Stop(episode, int(stamps[first]), int(stamps[end - 1]), at)
+        last = Stop(episode, int(stamps[first]), int(stamps[end - 1]), at, kinematics.T_base_tip(at))
         yield last
 
 
@@ -140,9 +144,7 @@ def still(
         first = end
 
 
-def write_views(
-    folder: Path, camera: str, stops: Sequence[Stop], kinematics: Kinematics, config: CollectStops
-) -> int:
+def write_views(folder: Path, camera: str, stops: Sequence[Stop], config: CollectStops) -> int:
     """How many stops the camera took a picture of."""
     views = []
     for number, stop in enumerate(stops):
@@ -151,18 +153,15 @@ def write_views(
             continue
         name = f"{number:03d}.png"
         rgb = stop.episode.cameras[camera].picture(row)
-        encoded, png = cv2.imencode(".png", np.ascontiguousarray(rgb[..., ::-1]))
-        assert encoded
-        artefact.write_bytes(folder / camera / name, png.tobytes())
-        T_base_tool = result.StoredPose.of(kinematics.T_base_tip(stop.q_rad))
-        views.append(Sight(image=Path(name), T_base_tool=T_base_tool.rows))
+        write_png(folder / camera / name, rgb)
+        views.append(Sight(image=Path(name), T_base_tool=result.StoredPose.of(stop.T_base_tip).rows))
     mounting = "eye_in_hand" if camera in config.on_tool else "eye_to_hand"
     artefact.write_model(folder / camera / VIEWS, Sights(mounting=mounting, views=tuple(views)))
     return len(views)
 
 
-def touches_of(corners: Sequence[int], stops: Sequence[Stop], kinematics: Kinematics) -> Touches:
-    tips = [kinematics.T_base_tip(stop.q_rad).translation_m.tolist() for stop in stops]
+def touches_of(corners: Sequence[int], stops: Sequence[Stop]) -> Touches:
+    tips = [stop.T_base_tip.translation_m.tolist() for stop in stops]
     return Touches(
         touches=tuple(
             Touch(corner=corner, tip_base_m=tuple(tip)) for corner, tip in zip(corners, tips, strict=True)
@@ -170,12 +169,12 @@ def touches_of(corners: Sequence[int], stops: Sequence[Stop], kinematics: Kinema
     )
 
 
-def show(config: CollectStops, stops: Sequence[Stop], taken: dict[str, int], kinematics: Kinematics) -> None:
+def show(config: CollectStops, stops: Sequence[Stop], taken: dict[str, int]) -> None:
     table = Table(title=f"{len(stops)} stops of {config.episodes}")
     for column in ("stop", "episode", "for", "tip, mm"):
         table.add_column(column, justify="right")
     for number, stop in enumerate(stops):
-        tip_mm = 1e3 * kinematics.T_base_tip(stop.q_rad).translation_m
+        tip_mm = 1e3 * stop.T_base_tip.translation_m
         lasted_s = (stop.until_ns - stop.since_ns) / NANOSECONDS_PER_SECOND
         place = ", ".join(f"{value:.1f}" for value in tip_mm)
         table.add_row(str(number), str(stop.episode.number), f"{lasted_s:.1f} s", place)

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 
-from hardware import artefact
+from hardware.dataset.picture import write_png
 from twin.image_quality import ViewQuality, compare
 from twin.photos import Photo
 from twin.rasterise.protocol import Rasteriser
@@ -54,7 +54,3 @@ def write_preview(file: Path, rasteriser: Rasteriser, splat: Splat, photo: Photo
 
 def as_uint8(values: Float[ndarray, ...]) -> UInt8[ndarray, ...]:
     return np.round(np.clip(values, 0, 1) * 255).astype(np.uint8)
-
-
-def write_png(file: Path, rgb: UInt8[ndarray, "H W 3"]) -> None:
-    artefact.write_bytes(file, cv2.imencode(".png", np.ascontiguousarray(rgb[..., ::-1]))[1].tobytes())

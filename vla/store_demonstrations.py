@@ -11,11 +11,10 @@ import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
 
-from hardware.dataset.manifest import SeenObject
 from hardware.dataset.store import EpisodeStore
 from hardware.dataset.stored_episode import StoredEpisode
 from hardware.errors import BadInput
-from hardware.spatial import Pose, rotation_from_rotvec
+from hardware.page.silhouette import standing
 from vla.demonstrations import Demonstration, Layout
 
 STORE_FILE = "zarr.json"
@@ -51,20 +50,14 @@ class StoreDemonstrations:
 
     def __getitem__(self, episode: int, /) -> Demonstration:
         stored = self._episodes[episode]
+        seen = stored.manifest.object_seen
         return Demonstration(
             instruction=stored.manifest.task,
             state=stored.q_rad[stored.index.joint_row].astype(np.float32),
             actions=stored.sent[stored.index.sent_row].astype(np.float32),
             pictures=lambda camera: pictures(stored, camera),
-            T_base_object=seen_pose(stored.manifest.object_seen),
+            T_base_object=None if seen is None else standing(seen, seen.z_m),
         )
-
-
-def seen_pose(seen: SeenObject | None) -> Pose | None:
-    if seen is None:
-        return None
-    turn = rotation_from_rotvec(np.array([0.0, 0.0, seen.yaw_rad]))
-    return Pose.from_parts("base", "object", turn, (seen.x_m, seen.y_m, seen.z_m))
 
 
 def shows_the_task(episode: StoredEpisode) -> bool:

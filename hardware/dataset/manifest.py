@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import ValidationError
 
 from hardware import artefact
+from hardware.bench.tasks.start import TaskStart
 from hardware.config import Config
 from hardware.dataset.column import METADATA
 from hardware.dataset.frame_grid import Alignment, Gap, LabelledSpan
@@ -32,14 +33,11 @@ class ClockPair(Config):
     unix_ns: int
 
 
-class SeenObject(Config):
-    """Where the task's object stood, upright, in the arm's base frame, as vision had it."""
+class SeenObject(TaskStart):
+    """As vision had it."""
 
-    x_m: float
-    y_m: float
     z_m: float
-    """Of the middle of its box."""
-    yaw_rad: float
+    """Of the middle of its box, in the arm's base frame."""
 
 
 class EpisodeManifest(Config):

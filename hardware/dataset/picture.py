@@ -9,6 +9,7 @@ a lossless codec at a ninth of the size. `raw` is for pictures that must come ba
 from __future__ import annotations
 
 import zlib
+from pathlib import Path
 from typing import Annotated, Literal
 
 import cv2
@@ -17,6 +18,7 @@ from jaxtyping import UInt8
 from numpy import ndarray
 from pydantic import Field
 
+from hardware import artefact
 from hardware.config import Config
 from hardware.errors import BadInput
 
@@ -62,3 +64,8 @@ def decode(encoding: Jpeg | Raw, data: bytes | memoryview, height: int, width: i
 def fingerprint(data: bytes | memoryview) -> int:
     """CRC-32 of the bytes as they lie on disk."""
     return zlib.crc32(data)
+
+
+def write_png(file: Path, rgb: UInt8[ndarray, "H W 3"]) -> None:
+    """A picture for people and other programs, in one step."""
+    artefact.write_bytes(file, cv2.imencode(".png", np.ascontiguousarray(rgb[..., ::-1]))[1].tobytes())

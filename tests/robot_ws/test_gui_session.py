@@ -120,8 +120,10 @@ def test_holding_z_goes_back_along_the_way(page) -> None:
         press_until(page, "z", back, before)
         time.sleep(0.5)
         away = np.array(page.evaluate("() => tandem.shown.last.tip_m")) - before
+        assert (
+            before[2] + away[2] < top_m + 0.003
+        )  # a way that was cut short may be of no length; it never leads on
         if np.abs(away).max() < 0.015:
-            assert before[2] + away[2] < top_m
             return
     raise AssertionError(f"still {away * 1e3} mm from where it went from")
 

@@ -35,7 +35,9 @@ def command_of(peer: str) -> list[str]:
     folder = ROOT / PEERS[peer][0]
     python = folder / ".venv" / "bin" / "python"
     if not python.exists():
-        raise BadInput(f"the environment of {peer} is not installed", f"uv sync --project {PEERS[peer][0]}")
+        raise BadInput(
+            f"the environment of {peer} is not installed", f".tools/bin/uv sync --project {PEERS[peer][0]}"
+        )
     return [str(python), str(folder / PEERS[peer][1])]
 
 

@@ -33,7 +33,7 @@ class Source:
     cached: bool
     """Its image encoder is the frozen one, whose features are computed once."""
     key: str
-    """Of the weights: a checkpoint of a run from others is not taken."""
+    """Of what the folder holds: a checkpoint of a run from another policy is not taken."""
 
 
 def opened(
@@ -48,7 +48,8 @@ def opened(
     new adapters."""
     inside = continued.policy_folder(folder)
     policy = folders.open_policy(inside, device)
-    key = adapter_folder.digest(adapter_folder.weights(inside)).hexdigest()
+    parts = policy_file.parts(inside) if isinstance(policy, TandemVLA) else adapter_folder.weights(inside)
+    key = adapter_folder.digest(parts).hexdigest()
     if isinstance(policy, TandemVLA):
         if lora.rank is not None:
             raise BadInput("a TandemVLA is small and learns with all its weights", "leave --lora.rank out")

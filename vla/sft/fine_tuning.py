@@ -82,11 +82,12 @@ def start(config: TrainPolicy, mixture: Sequence[Demonstrations], work: Path | N
         log.info("%d steps of tries that closed on nothing are left out", skipped)
     draws = Draws(windows, dataset_weights(config, mixture, windows), config.augmentation, config.seed)
     policy = new_policy(config, interface, windows, arms_of(config, mixture))
-    if accelerator.is_main_process:
-        write_run(config, interface)
     key = fingerprint(config, episodes, sources(config), accelerator.num_processes)
     material = Material(draws, Windows(kept_out or learned, interface, config.imitate_misses), key)
-    return Training(config, policy, material, accelerator)
+    training = Training(config, policy, material, accelerator)
+    if accelerator.is_main_process:  # once it is known that the folder's checkpoint is of this run
+        write_run(config, interface)
+    return training
 
 
 def sources(config: TrainPolicy) -> list[Path]:

@@ -53,8 +53,7 @@ class RecorderNode(Node):
 
     def _seen(self, message: PoseStamped) -> None:
         stamp_ns, at = object_poses.from_message(message)
-        z_m = message.pose.position.z
-        self._writer.seen(stamp_ns, SeenObject(x_m=at.x_m, y_m=at.y_m, z_m=z_m, yaw_rad=at.yaw_rad))
+        self._writer.seen(stamp_ns, SeenObject(**at.model_dump(), z_m=message.pose.position.z))
 
     def _guard(self, write: Callable[..., None], *values: object) -> None:
         try:
