@@ -173,8 +173,17 @@ def extract(config: SfmConfig, frames: Sequence[CapturedFrame], folder: Path, da
                     reader_options=reader,
                     extraction_options=options,
                 )
+                reader.existing_camera_id = camera_of(
+                    database, prior.name
+                )  # else each call begins a camera of its own
                 for _ in chunk:
                     advance("")
+
+
+def camera_of(database: Path, frame: str) -> int:
+    """The number of the camera that took it."""
+    with pycolmap.Database.open(str(database)) as stored:
+        return next(image.camera_id for image in stored.read_all_images() if image.name == frame)
 
 
 def by_camera(frames: Sequence[CapturedFrame]) -> list[list[CapturedFrame]]:
