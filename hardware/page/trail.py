@@ -1,14 +1,15 @@
 """What was sent to the arm lately, in; the same way back, step by step, out: undo of the last seconds of motion.
 
 Only motion counts: while the arm rests nothing is added. What has been gone back is forgotten, so that letting go and
-holding again goes on from there. The way ends where the commands have a gap or a leap: beyond, nobody has gone it.
+holding again goes on from there: the arm rolls out a little further, which joins the way. The way ends where the
+commands have a gap or a leap: beyond, nobody has gone it.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -20,7 +21,8 @@ from hardware.messages import NANOSECONDS_PER_SECOND
 REMEMBERED_S = 30.0
 STILL_RAD, STILL_OPEN = 5e-4, 5e-3
 """Smaller changes are rest."""
-LEAP_RAD, GAP_S = 0.15, 0.25
+LEAP_RAD, GAP_S = 0.15, 1.0
+"""Commands that came later, or further on, than this do not join on. A busy computer leaves gaps of some tenths."""
 EASE_S = 0.25
 """From rest to the speed of the way there."""
 LONGEST_STEP_S = 0.1
@@ -62,10 +64,12 @@ class Trail:
             if self._steps:
                 last = self._steps[-1]
                 passed_s = (stamp_ns - last.stamp_ns) / NANOSECONDS_PER_SECOND
+                if passed_s <= 0:
+                    return  # sent before the person let go, and heard after
                 if _is_still(last, step):
-                    self._steps[-1] = Step(stamp_ns, last.lasted_s, last.q_rad, last.gripper_open)
+                    self._steps[-1] = replace(last, stamp_ns=stamp_ns)
                     return
-                if np.abs(q_rad - last.q_rad).max() > LEAP_RAD or not 0 < passed_s < GAP_S:
+                if np.abs(q_rad - last.q_rad).max() > LEAP_RAD or passed_s > GAP_S:
                     self._forget()
                 else:
                     step = Step(stamp_ns, passed_s, step.q_rad, gripper_open)
@@ -74,9 +78,7 @@ class Trail:
             while self._seconds > REMEMBERED_S:
                 self._steps.popleft()
                 self._seconds -= self._steps[0].lasted_s
-                self._steps[0] = Step(
-                    self._steps[0].stamp_ns, 0.0, self._steps[0].q_rad, self._steps[0].gripper_open
-                )
+                self._steps[0] = replace(self._steps[0], lasted_s=0.0)
 
     def back(self, now_ns: int, speed: float) -> Wish | None:
         """Where the way back is at `now_ns`, at `speed` 0 … 1 of the way there. None: nothing is left to undo."""
@@ -98,6 +100,8 @@ class Trail:
     def rest(self) -> None:
         """The person has let go: from here on commands are added again."""
         with self._lock:
+            if self._goes_back and self._steps and self._moved_ns is not None:
+                self._steps[-1] = replace(self._steps[-1], stamp_ns=self._moved_ns)
             self._goes_back, self._at = False, None
 
     def forget(self) -> None:

@@ -1,5 +1,6 @@
 """A bench cell as true processes, for tests that kill parts of it or drive it."""
 
+import contextlib
 import os
 import signal
 import threading
@@ -15,6 +16,7 @@ from hardware.bench.arm_models import SO101
 from hardware.bench.link import PlantLink
 from hardware.cell import CellConfig
 from hardware.node_graph import Occasion, graph
+from hardware.ports import DeviceLost
 from hardware.supervisor import Supervisor
 from vla import replay
 
@@ -26,9 +28,11 @@ SWING_RAD, SWING_HZ = 0.4, 0.25
 
 
 class RunningCell:
-    """Supervised in a thread of its own; the arm's speed is watched at the plant all the time."""
+    """Supervised in a thread of its own; the arm's speed is watched at the plant all the time, unless nobody asks."""
 
-    def __init__(self, folder: Path, sockets: Path, cell: CellConfig, occasion: Occasion) -> None:
+    def __init__(
+        self, folder: Path, sockets: Path, cell: CellConfig, occasion: Occasion, *, watches: bool = True
+    ) -> None:
         self.folder, self.cell = folder, cell
         self.failure: BaseException | None = None
         self._closing = threading.Event()
@@ -37,7 +41,9 @@ class RunningCell:
         artefact.write_model(occasion.cell_file, cell)
         self._specs = graph(cell, occasion)
         self._logs, self._sockets = folder / "logs", sockets
-        self._threads = [threading.Thread(target=self._supervise), threading.Thread(target=self._watch)]
+        self._threads = [threading.Thread(target=self._supervise)]
+        if watches:
+            self._threads.append(threading.Thread(target=self._watch))
         for thread in self._threads:
             thread.start()
 
@@ -119,7 +125,12 @@ class RunningCell:
             return
         with PlantLink(self.cell.plant_name) as link:
             while not self._closing.is_set():
-                reading, _ = link.reading()
+                try:
+                    reading, _ = link.reading()
+                except DeviceLost:  # on a busy machine the plant may be silent for half a second
+                    with contextlib.suppress(DeviceLost):
+                        link.reconnect(wait_s=1.0)
+                    continue
                 assert reading.dq_rad_s is not None
                 self._speeds.append((reading.stamp_ns, float(np.abs(reading.dq_rad_s).max())))
                 time.sleep(0.004)

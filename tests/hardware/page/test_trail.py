@@ -54,6 +54,20 @@ def test_letting_go_and_holding_again_goes_on_from_there() -> None:
     assert second[-1][0] < first[0] - 0.1
 
 
+def test_the_arm_that_rolls_out_after_letting_go_does_not_end_the_way() -> None:
+    """It was going back for seconds, so what the way ends with was sent long ago; and it rests only after a while."""
+    trail, now_ns = travelled(4.0)
+    first = gone_back(trail, now_ns, 2.0)[-1]
+    trail.rest()
+    let_go_ns, before_s = now_ns + 2000 * MS, trail.seconds
+    trail.add(let_go_ns - 10 * MS, np.add(first, [0.005, 0.0]), 0.5)  # on its way to us when the person let go
+    for step in range(1, 9):
+        trail.add(let_go_ns + step * 10 * MS, first - [0.002 * min(step, 4), 0.0], 0.5)
+    assert before_s < trail.seconds < before_s + 0.1
+    second = gone_back(trail, let_go_ns + 500 * MS, 1.0)
+    assert second[-1][0] < first[0] - 0.3
+
+
 def test_what_is_sent_while_going_back_is_no_new_way() -> None:
     trail, now_ns = travelled()
     trail.back(now_ns + 20 * MS, 1.0)
