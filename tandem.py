@@ -83,6 +83,12 @@ COMMANDS: dict[str, dict[str, Command]] = {
     },
     "rl": {
         "demos": Command("rl_online.demos", "RecordDemos", "record", "scripted demonstrations on the bench"),
+        "task": Command(
+            "rl_online.expansion.describe_task",
+            "DescribeTask",
+            "describe",
+            "demonstrations, a twin → your own task",
+        ),
         "expand": Command(
             "rl_online.expansion.expand", "ExpandDemos", "expand", "a few demonstrations → many over a region"
         ),

@@ -98,7 +98,7 @@ def record(config: RecordDemos) -> int:
     if config.backward and config.failures:
         raise BadInput("a failure of the way back is not shown", "leave --backward or --failures out")
     world = BenchWorld(plant_config(config.world), 1, config.world.rate_hz)
-    instruction = scripts.way_back(config.world.task).instruction if config.backward else world.sheet.instruction
+    instruction = scripts.way_back(world.config.task).instruction if config.backward else world.sheet.instruction
     show = undo if config.backward else misplace if config.failures else demonstrate
     draw(world.sheet.parts, config.part, np.random.default_rng(0))
     store = EpisodeStore.create(config.output)
@@ -208,7 +208,7 @@ def misplace(
 def demonstrator_of(
     world: BenchWorld, config: RecordDemos, rng: np.random.Generator, undo_to: TaskStart | None = None
 ) -> Demonstrator:
-    task, arm, seed = config.world.task, config.world.arm, int(rng.integers(2**31))
+    task, arm, seed = world.config.task, config.world.arm, int(rng.integers(2**31))
     return Demonstrator(task, arm, world.rate_hz, REPLAN_STEPS, config.aim_error, seed, undo_to)
 
 

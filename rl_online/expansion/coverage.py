@@ -42,7 +42,7 @@ def draw(
         panel.plot(*at, "s", color="black", markersize=5, label=f"given ({len(given)})")
     for result, (colour, marker) in LOOKS.items():
         starts = tried.get(result, ())
-        if not starts and result == "solved":
+        if not starts and (result == "solved" or result not in tried):
             continue
         xs, ys = [start.x_m for start in starts], [start.y_m for start in starts]
         panel.plot(ys, xs, marker, color=colour, markersize=4, linestyle="none", label=f"{result} ({len(starts)})")

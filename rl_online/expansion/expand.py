@@ -37,6 +37,7 @@ from rl_online.lines import add_line, read_models
 from rl_online.starts.regions import PartName, Region, cell_of, drawn, grid
 from rl_online.starts.resets import ResetPlan
 from rl_online.worlds.open_world import open_world
+from rl_online.worlds.tasks import delivery_of
 from rl_online.worlds.world import World, pose_columns, pose_of
 from vla import report_page
 from vla.demonstrations import Demonstrations, open_demonstrations
@@ -134,7 +135,8 @@ def open_generator(config: ExpandDemos, world: World, paths: Sequence[warp.ToolP
         raise BadInput("the way back is that of a demonstration", "leave out --policy or --generator plan")
     solids = open_solids(config.world, world.sheet.object_name)
     kinematics = Kinematics(kinematic_model(ARMS[config.world.arm]), TIP)
-    return PlanGenerator(solids, kinematics, config.world.task, world.sheet.goal, world.rate_hz, config.plan)
+    delivery = delivery_of(config.world.task, config.world.arm)
+    return PlanGenerator(solids, kinematics, delivery, world.sheet.goal, world.rate_hz, config.plan)
 
 
 def open_ways(

@@ -14,12 +14,9 @@ from numpy import ndarray
 from pydantic import PositiveFloat, PositiveInt
 
 from hardware.bench.motion import Planner, Step
-from hardware.bench.plant_config import TaskName
 from hardware.bench.scripts import raised
-from hardware.bench.tasks import peg_insertion, pick_place
 from hardware.bench.tasks.start import TaskStart
 from hardware.config import Config
-from hardware.errors import BadInput
 from hardware.kinematics import Kinematics, Unreachable
 from hardware.spatial import Pose, rotation_from_rotvec
 from rl_online.expansion import grasps, motion_planner
@@ -27,6 +24,7 @@ from rl_online.expansion.generators import Part, Parts
 from rl_online.expansion.grasps import Grasp, GraspSearch
 from rl_online.expansion.motion_planner import NoWay, PlannerLimits
 from rl_online.expansion.solids import Solids
+from rl_online.worlds.tasks import Delivery
 from rl_online.worlds.world import Moment
 
 BACK_M, LIFT_M = 0.05, 0.05
@@ -43,24 +41,6 @@ LOST_M = 0.03
 """An object this far from where the jaws should have it is not in them."""
 SLOW = 0.5
 """Pace near things, as a share of the arm's."""
-
-
-@dataclass(frozen=True)
-class Target:
-    """How the object has to stand in the end."""
-
-    lift_m: float
-    """Higher than it stood at the start by so much when it is let go."""
-    turns: int
-    """In a whole turn, that look the same to the goal; 0: any."""
-    rim_m: float
-    """Height of what stands round the goal: the object comes from above it."""
-
-
-TARGETS: dict[TaskName, Target] = {
-    "pick_place": Target(pick_place.FLOOR_M + 0.004, 0, pick_place.RIM_M),
-    "peg_insertion": Target(0.001, 4, peg_insertion.SOCKET_HEIGHT_M),
-}
 
 
 class PlanSearch(Config):
@@ -90,18 +70,13 @@ class PlanGenerator:
         self,
         solids: Solids,
         kinematics: Kinematics,
-        task: TaskName,
+        delivery: Delivery,
         goal: TaskStart,
         rate_hz: float,
         search: PlanSearch,
     ) -> None:
-        """Raises `BadInput` for a task that does not end with an object at a place, and what cannot be gripped."""
-        if task not in TARGETS:
-            raise BadInput(
-                f"the task '{task}' has no pose to bring its object to; have: {', '.join(TARGETS)}",
-                "--generator warp",
-            )
-        self.target, self.goal, self.search = TARGETS[task], goal, search
+        """Raises `BadInput` for what cannot be gripped."""
+        self.delivery, self.goal, self.search = delivery, goal, search
         self.solids, self.kinematics, self.rate_hz = solids, kinematics, rate_hz
         self.arm = solids.arm
         self._planner = Planner(kinematics, self.arm)
@@ -172,7 +147,7 @@ class PlanGenerator:
         return False
 
     def _over(self, low: Pose) -> Pose:
-        return raised(low, self.target.rim_m + ROOM_ABOVE_M)
+        return raised(low, self.delivery.rim_m + ROOM_ABOVE_M)
 
     def _grip_steps(self, reach: Reach, way_rad: Float[ndarray, "N J"]) -> list[Step]:
         wide = self.arm.approach_open
@@ -213,10 +188,10 @@ class PlanGenerator:
     def _ends(self, T_base_start: Pose, q_rad: Float[ndarray, " J"]) -> list[Pose]:
         """T_base_obj at the goal, upright as at the start; those that turn the wrist least first."""
         start_yaw = math.atan2(T_base_start.rotation[1, 0], T_base_start.rotation[0, 0])
-        at = np.array([self.goal.x_m, self.goal.y_m, T_base_start.translation_m[2] + self.target.lift_m])
+        at = np.array([self.goal.x_m, self.goal.y_m, T_base_start.translation_m[2] + self.delivery.lift_m])
         x_m, y_m, _ = self.kinematics.T_base_tip(q_rad).translation_m.tolist()
         wish = start_yaw + math.atan2(at[1], at[0]) - math.atan2(y_m, x_m)
-        first, count = (self.goal.yaw_rad, self.target.turns) if self.target.turns else (wish, YAWS)
+        first, count = (self.goal.yaw_rad, self.delivery.turns) if self.delivery.turns else (wish, YAWS)
         yaws = [first + number * 2 * math.pi / count for number in range(count)]
         yaws.sort(key=lambda yaw: abs(math.remainder(yaw - wish, 2 * math.pi)))
         turns = [rotation_from_rotvec(np.array([0.0, 0.0, yaw - start_yaw])) for yaw in yaws]

@@ -19,7 +19,6 @@ from PIL import Image
 from hardware import announcement, artefact
 from hardware import config as configs
 from hardware.announcement import EpisodeResult
-from hardware.bench.tasks.catalogue import open_task
 from hardware.cell import CellConfig
 from hardware.config import Config
 from hardware.dataset.frame_grid import SOURCES
@@ -48,6 +47,7 @@ from rl_online.real.gate import Gated
 from rl_online.real.recreate import Recreated
 from rl_online.real.session import RealFigures, figures, interventions
 from rl_online.starts.resets import ResetPlan
+from rl_online.worlds.tasks import task_in_twin
 from twin import report_page as page
 from vla.intervals import wilson
 
@@ -270,7 +270,7 @@ def part_of(plan: ResetPlan, start: PreparedStart | None) -> str:
 
 def maps(run: Path, settings: GuideReal, after: Path | None) -> str:
     """In the twin before; and after, mined anew, or with the failures that joined the grid."""
-    goal = open_task(settings.world.task, settings.world.arm).layout.goal
+    goal = task_in_twin(settings.world.task, settings.world.arm).goal
     later = run / PLAN if after is None else after / MINED
     folder = run / FOLDER
     failure_map.draw(folder / "before.png", configs.read(ResetPlan, settings.plan), goal, "before")

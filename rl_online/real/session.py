@@ -134,8 +134,9 @@ def real(config: GuideReal) -> int:
 def cell_of(config: GuideReal) -> CellConfig:
     """As `tandem up` resolves it, its policy served on a free port of this machine."""
     chosen = resolve(UpCell(cell=config.cell, policy="server"))
-    if chosen.bench is not None and config.world.task != chosen.bench.task:
-        chosen = resolve(UpCell(cell=config.cell, policy="server", task=config.world.task))
+    task = config.world.task
+    if chosen.bench is not None and not isinstance(task, Path) and task != chosen.bench.task:
+        chosen = resolve(UpCell(cell=config.cell, policy="server", task=task))
     if chosen.bench is None and config.intervention == "scripted":
         raise BadInput("a scripted intervener reads the truth, which only the bench has", "--intervention joy")
     interface = load_policy(config.policy).interface

@@ -11,16 +11,14 @@ import tyro
 from pydantic import Field, NonNegativeInt, PositiveFloat
 
 from hardware.bench.arm_models import ArmName
-from hardware.bench.plant_config import LiveCamera, PlantConfig, TaskName
-from hardware.bench.tasks.catalogue import open_task
+from hardware.bench.plant_config import LiveCamera, PlantConfig
 from hardware.config import Config
 from hardware.errors import BadInput
-from rl_online.worlds import bench
 from rl_online.worlds.bench import BenchWorld
 from rl_online.worlds.looks import Looks
-from rl_online.worlds.outcome import Outcome, outcome_of
+from rl_online.worlds.tasks import TaskChoice, TwinTask, of_the_bench, task_in_twin
 from rl_online.worlds.twin import DELAY_TICK_S, TwinWorld
-from rl_online.worlds.world import TaskSheet, World
+from rl_online.worlds.world import World
 from twin import servos
 from twin.sim import scene
 from twin.sim.open import Engine, open_simulator
@@ -34,8 +32,9 @@ class WorldChoice(Config):
     bundle: Path | None = None
     """A twin bundle with contact. Without one: the bench's plant: simulated, and standing in for the real side."""
     engine: Engine = "mujoco"
-    task: TaskName = "pick_place"
-    """Of the bench's catalogue: start regions, goal, time limit and words."""
+    task: TaskChoice = "pick_place"
+    """Start regions, goal, time limit and words: of the bench's catalogue, or in a twin a file that describes your own
+    task (`tandem rl task`)."""
     arm: ArmName = "so101"
     object_name: str = ""
     """The task's object in the twin; empty: as the task calls it."""
@@ -65,17 +64,11 @@ def plant_config(choice: WorldChoice) -> PlantConfig:
     width_px = choice.camera_px or BENCH_PX
     camera = LiveCamera(width_px=width_px, height_px=width_px * 3 // 4)
     return PlantConfig(
-        task=choice.task,
+        task=of_the_bench(choice.task),
         arm_model=choice.arm,
         seed=choice.seed,
         cameras={"cam_front": camera, "cam_wrist": camera},
     )
-
-
-def outcome_in(choice: WorldChoice) -> Outcome:
-    """The task's, with what the choice says otherwise."""
-    asked = {"half_m": choice.success_half_m, "height_m": choice.success_height_m}
-    return outcome_of(choice.task).but(**{name: value for name, value in asked.items() if value is not None})
 
 
 def open_world(choice: WorldChoice, n_envs: int = 1) -> World:
@@ -87,27 +80,27 @@ def open_world(choice: WorldChoice, n_envs: int = 1) -> World:
         if choice.varied:
             raise BadInput("the bench's looks are its own", "--world.bundle TWIN, or --world.no-varied")
         return BenchWorld(plant_config(choice), n_envs, choice.rate_hz)
-    task = open_task(choice.task, choice.arm)
-    sheet = TaskSheet(
-        task.instruction,
-        choice.object_name or task.object_name,
-        task.time_limit_s,
-        bench.parts(task.layout),
-        task.layout.goal,
-    )
-    found = servos.find(choice.bundle)
+    return open_twin(choice, choice.bundle, task_in_twin(choice.task, choice.arm), n_envs)
+
+
+def open_twin(choice: WorldChoice, bundle: Path, task: TwinTask, n_envs: int = 1) -> TwinWorld:
+    """Its world, for that task in place of the choice's. Raises `BadInput`."""
+    asked = {"half_m": choice.success_half_m, "height_m": choice.success_height_m}
+    outcome = task.outcome.but(**{name: value for name, value in asked.items() if value is not None})
+    task = task.but(object_name=choice.object_name or task.object_name)
+    found = servos.find(bundle)
     if found is None:
         log.warning(
             "the servos of %s are the arm model's own; its cell's: tandem twin identify %s EPISODES",
-            *(choice.bundle, choice.bundle),
+            *(bundle, bundle),
         )
     delay_s = 0.0 if found is None else found.servos.delay_s
     ticks = 1 if delay_s == 0 else math.ceil(1 / (choice.rate_hz * DELAY_TICK_S))
     return TwinWorld(
-        open_simulator(choice.bundle, choice.engine, n_envs, control_hz=choice.rate_hz * ticks),
-        sheet,
-        outcome_in(choice),
-        table_z_m=scene.read(choice.bundle).table_m,
+        open_simulator(bundle, choice.engine, n_envs, control_hz=choice.rate_hz * ticks),
+        task.sheet,
+        outcome,
+        table_z_m=scene.read(bundle).table_m,
         px=choice.camera_px or TWIN_PX,
         looks=choice.looks if choice.varied else None,
         ticks=ticks,

@@ -17,6 +17,9 @@ from hardware.bench.tasks import peg_insertion, pick_place
 from hardware.config import Config
 from hardware.errors import BadInput
 
+FAR_M = 0.3
+"""From the goal: there progress begins."""
+
 
 class Outcome(Config):
     """When the object counts as delivered, measured in the goal's frame (z up, origin on the table)."""
@@ -53,6 +56,11 @@ def outcome_of(task: TaskName) -> Outcome:
     if task not in OUTCOMES:
         raise BadInput(f"a twin cannot tell when '{task}' is done; it can for: {', '.join(OUTCOMES)}")
     return OUTCOMES[task]
+
+
+def nearness(away_m: Float[ndarray, " N"]) -> Float[ndarray, " N"]:
+    """Progress before success: 0 from `FAR_M` of the goal on, 0.99 at it."""
+    return np.clip(1 - away_m / FAR_M, 0.0, 0.99)
 
 
 def delivered(

@@ -17,14 +17,12 @@ from hardware.bench.tasks.start import TaskStart
 from hardware.errors import BadInput
 from hardware.spatial import Pose, rotation_from_rotvec
 from rl_online.worlds.looks import Looks, Painter
-from rl_online.worlds.outcome import Outcome, delivered
+from rl_online.worlds.outcome import Outcome, delivered, nearness
 from rl_online.worlds.world import Moment, TaskSheet
 from twin.sim.mujoco import MujocoSim
 from twin.sim.pixels import open_pixels
 from twin.sim.protocol import SimState, Simulator, Start
 
-FAR_M = 0.3
-"""From the goal: there progress begins."""
 DELAY_TICK_S = 0.01
 """A delay of commands is kept to within half of this."""
 
@@ -144,4 +142,4 @@ class TwinWorld:
 
     def _progress(self) -> Float[ndarray, " N"]:
         away_m = np.linalg.norm(self._Ts_goal_object()[:, :2, 3], axis=1)
-        return np.where(self._success(), 1.0, np.clip(1 - away_m / FAR_M, 0.0, 0.99))
+        return np.where(self._success(), 1.0, nearness(away_m))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from hardware.bench.arm_models import ARMS, TIP
+from hardware.bench.plant_config import TaskName
 from hardware.bench.tasks.start import TaskStart
 from hardware.errors import BadInput
 from hardware.kinematics import Kinematics, kinematic_model
@@ -15,6 +16,7 @@ from rl_online.expansion.plan_generator import PlanGenerator, PlanSearch
 from rl_online.expansion.solids import Solids, open_solids
 from rl_online.expansion.tries import run
 from rl_online.worlds.open_world import WorldChoice, open_world
+from rl_online.worlds.tasks import delivery_of
 
 CHOICE = WorldChoice(camera_px=8)
 KINEMATICS = Kinematics(kinematic_model(ARMS["so101"]), TIP)
@@ -26,9 +28,9 @@ def solids() -> Solids:
     return open_solids(CHOICE, "block")
 
 
-def generator(solids: Solids, task: str = "pick_place") -> PlanGenerator:
+def generator(solids: Solids, task: TaskName = "pick_place") -> PlanGenerator:
     goal = TaskStart(x_m=0.185, y_m=0.13, yaw_rad=0.3)
-    return PlanGenerator(solids, KINEMATICS, task, goal, 20.0, PlanSearch())  # pyright: ignore[reportArgumentType]
+    return PlanGenerator(solids, KINEMATICS, delivery_of(task, "so101"), goal, 20.0, PlanSearch())
 
 
 @pytest.mark.slow
