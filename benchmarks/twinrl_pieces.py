@@ -23,11 +23,12 @@ from rl_online.demos import RecordDemos
 from rl_online.expansion import expand
 from rl_online.expansion.expand import ExpandDemos
 from rl_online.learning.env import ChunkEnv
-from rl_online.learning.learner import FIGURES, ONLINE, LearnFigures
+from rl_online.learning.learner import LearnFigures
 from rl_online.learning.link import ADDRESS
 from rl_online.learning.presets import Rewards
 from rl_online.learning.replay import read_all
 from rl_online.learning.rollout import run_episodes
+from rl_online.learning.run_folder import FIGURES, ONLINE
 from rl_online.mining import mine
 from rl_online.mining.mine import MinePolicy
 from rl_online.starts.regions import PartName, Region

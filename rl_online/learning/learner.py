@@ -22,17 +22,18 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from torch.utils.tensorboard import SummaryWriter
 
 from hardware import artefact
-from hardware import config as configs
 from hardware.config import Config
 from hardware.episode import Source
 from hardware.errors import BadInput
 from hardware.progress import progress
-from rl_online.learning import embedding
+from rl_online.learning import embedding, inheritance
 from rl_online.learning.agent import Agent, Stage, take_weights
+from rl_online.learning.inheritance import tried_in
 from rl_online.learning.link import FOR_ACTORS, LearnerServer, RunSettings, begin_anew
 from rl_online.learning.presets import Algorithm, PresetName, preset
 from rl_online.learning.process_reward import ProcessReward, ProgressJudge
-from rl_online.learning.replay import CORRECTING, Mixture, Replay, Transitions, episodes_of, joined, read_all
+from rl_online.learning.replay import CORRECTING, Mixture, Replay, Transitions, read_all
+from rl_online.learning.run_folder import CHECKPOINT, DEMOS, FIGURES, ONLINE, POLICY, SEEDS, SETTINGS
 from vla.demonstrations import (
     Demonstrations,
     cameras_of,
@@ -45,8 +46,6 @@ from vla.tandem_vla import TandemVLA
 
 log = logging.getLogger(__name__)
 
-SETTINGS, CHECKPOINT, FIGURES = "run.json", "agent.safetensors", "learn.json"
-POLICY, DEMOS, ONLINE, SEEDS = "policy", "demos", "online", "seeds"
 IDLE_S = 0.02
 LOG_EVERY = 10
 
@@ -177,38 +176,9 @@ def opened(config: LearnOnline, policy: TandemVLA) -> list[Given]:
 
 
 def require_inheritable(config: LearnOnline) -> None:
-    """Raises `BadInput` where `inherit` is no run, was paid otherwise, or tried too few episodes."""
-    run = config.inherit
-    if run is None or (config.output / CHECKPOINT).is_file():
-        return
-    theirs = told_actors(run)
-    paid, pays = theirs.process.laid_on(preset(theirs.preset)), config.algorithm
-    if (paid.rewards, paid.gamma) != (pays.rewards, pays.gamma):
-        raise BadInput(
-            f"{run} learned with the rewards {paid.rewards} and γ {paid.gamma}, this run has {pays.rewards} and γ "
-            f"{pays.gamma}: its critics and chunks are worth something else here",
-            f"--preset {theirs.preset} --process.weight {theirs.process.weight:g}, or inherit another run",
-        )
-    tried = read_all(run / ONLINE)
-    for kind, wanted in (("successes", config.inherit_successes), ("failures", config.inherit_failures)):
-        have = count_of(episodes_of(tried, kind == "successes", wanted))
-        if have < wanted:
-            asks = f"--inherit-{kind} {have}" + (
-                f" (rl real: --seed-successes {have})" if kind == "successes" else ""
-            )
-            raise BadInput(f"{run} tried {have} {kind}; {wanted} are to be inherited", f"ask for fewer: {asks}")
-
-
-def told_actors(run: Path) -> RunSettings:
-    """Raises `BadInput` where it is no run."""
-    if not (run / CHECKPOINT).is_file():
-        raise BadInput(f"{run} has no {CHECKPOINT}", "name a run folder of `tandem rl learn`")
-    return configs.read(RunSettings, run / FOR_ACTORS)
-
-
-def count_of(rows: Transitions) -> int:
-    """Episodes, whose rows lie together."""
-    return int(np.count_nonzero(np.diff(rows.episode, prepend=-1)))
+    """Raises `BadInput` where a run that has not begun cannot take what it is told to from another."""
+    if config.inherit is not None and not (config.output / CHECKPOINT).is_file():
+        inheritance.require(config.inherit, config.algorithm, config.inherit_successes, config.inherit_failures)
 
 
 class Learner:
@@ -241,8 +211,7 @@ class Learner:
         """Raises `BadInput` where it began with another policy; the rest `require_inheritable` has looked at."""
         assert self.mixture.seeds is not None
         self.agent.inherit(run / CHECKPOINT)
-        tried, wanted = read_all(run / ONLINE), (self.config.inherit_failures, self.config.inherit_successes)
-        self.mixture.seeds.add(joined([episodes_of(tried, bool(won), wanted[won]) for won in (1, 0)]))
+        self.mixture.seeds.add(tried_in(run, self.config.inherit_successes, self.config.inherit_failures))
         shown = self.mixture.demos.add(read_all(run / DEMOS)) if self.config.inherit_shown else 0
         log.info("inherited from %s: %d chunks tried, %d shown", run, len(self.mixture.seeds), shown)
 

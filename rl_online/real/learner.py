@@ -11,7 +11,9 @@ import torch
 from hardware import artefact
 from hardware import config as configs
 from hardware.errors import BadInput
-from rl_online.learning.learner import POLICY, LearnOnline, learn, told_actors
+from rl_online.learning.inheritance import told_actors
+from rl_online.learning.learner import LearnOnline, learn
+from rl_online.learning.run_folder import POLICY
 from rl_online.real.config import LEARNER, SETTINGS, GuideReal
 
 ENDLESS = 1_000_000

@@ -24,8 +24,8 @@ from hardware.config import Config
 from hardware.dataset.frame_grid import SOURCES
 from hardware.dataset.manifest import read_attributes
 from hardware.errors import BadInput
-from rl_online.learning.learner import DEMOS, ONLINE
 from rl_online.learning.replay import KEY, ReplayShape, read_segment, segments
+from rl_online.learning.run_folder import DEMOS, ONLINE
 from rl_online.lines import read_models
 from rl_online.mining import failure_map
 from rl_online.mining.mine import PLAN as MINED

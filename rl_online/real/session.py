@@ -33,7 +33,8 @@ from hardware.supervisor import Supervisor
 from hardware.up import UpCell, interruptible, resolve, watch
 from rl_online.judge.model import load_reward
 from rl_online.learning.agent import take_weights
-from rl_online.learning.learner import CHECKPOINT, learn, require_inheritable
+from rl_online.learning.learner import learn, require_inheritable
+from rl_online.learning.run_folder import CHECKPOINT
 from rl_online.lines import read_models
 from rl_online.real import bench as real_bench
 from rl_online.real.coach import ROBOT, SentEpisode

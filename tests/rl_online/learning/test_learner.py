@@ -20,7 +20,7 @@ from rl_online.actor import ActOnline, Actor
 from rl_online.episode_log import EpisodeLog, store_episode
 from rl_online.learning.agent import Agent, Stage
 from rl_online.learning.env import ChunkEnv
-from rl_online.learning.learner import CHECKPOINT, DEMOS, ONLINE, Learner, LearnOnline, opened, require_inheritable
+from rl_online.learning.learner import Learner, LearnOnline, opened, require_inheritable
 from rl_online.learning.link import (
     ADDRESS,
     FIRST_PAUSE_S,
@@ -35,6 +35,7 @@ from rl_online.learning.link import (
 )
 from rl_online.learning.presets import PRESETS, Rewards
 from rl_online.learning.replay import Mixture, Replay, Transitions
+from rl_online.learning.run_folder import CHECKPOINT, DEMOS, ONLINE
 from tests.rl_online.slider import SliderWorld, interface
 from tests.rl_online.transitions import SHAPE, some
 from tests.vla import small_policy

@@ -9,10 +9,11 @@ import pytest
 from hardware import config as configs
 from hardware.bench.tasks.start import TaskStart
 from hardware.errors import BadInput
-from rl_online.learning.learner import SETTINGS, LearnOnline, _begin
+from rl_online.learning.learner import LearnOnline, _begin
 from rl_online.learning.link import FOR_ACTORS, RunSettings
 from rl_online.learning.presets import PRESETS, preset
 from rl_online.learning.process_reward import ProcessReward, ProgressJudge, of_success
+from rl_online.learning.run_folder import SETTINGS
 from rl_online.worlds.bench import BenchWorld
 from rl_online.worlds.open_world import WorldChoice, plant_config
 from rl_online.worlds.world import pose_columns, pose_values

@@ -6,8 +6,8 @@ import pytest
 
 from hardware import artefact
 from hardware.errors import BadInput
-from rl_online.learning.learner import CHECKPOINT
 from rl_online.learning.link import FOR_ACTORS, RunSettings
+from rl_online.learning.run_folder import CHECKPOINT
 from rl_online.real.config import GuideReal
 from rl_online.real.learner import pin, reference_of, settings_of, start_of
 

@@ -11,8 +11,9 @@ from hardware.bench.arm_models import SO101
 from hardware.dataset.store import EpisodeStore
 from hardware.episode_writer import backward_store
 from rl_online.demos import RecordDemos, record
-from rl_online.learning.learner import DEMOS, ONLINE, LearnOnline, learn
+from rl_online.learning.learner import LearnOnline, learn
 from rl_online.learning.replay import read_all
+from rl_online.learning.run_folder import DEMOS, ONLINE
 from rl_online.lines import read_models
 from rl_online.real import session as guided
 from rl_online.real.coach import SentEpisode
