@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hardware import artefact
+from hardware.bench.plant_config import TaskName
 from hardware.config import Config
 from hardware.errors import BadInput
 from hardware.progress import progress
@@ -27,7 +28,7 @@ from vla.adapters import adapter_folder
 from vla.adapters import folder as folders
 from vla.environments import environment, peer
 from vla.intervals import wilson
-from vla.policy import Policy
+from vla.policy import Interface, Policy
 from vla.served_tandem import ServedTandem
 
 log = logging.getLogger(__name__)
@@ -42,7 +43,11 @@ class EvaluatePolicy(Config):
     policy: tyro.conf.Positional[Path]
     """A folder of `tandem vla sft`, or a LeRobot checkpoint."""
     env: str = "bench"
-    """bench, metaworld, libero, or module:function of an environment of your own."""
+    """bench, twin, metaworld, libero, or module:function of an environment of your own."""
+    bundle: Path | None = None
+    """Of env twin: a twin bundle with contact."""
+    task: TaskName | Path = "pick_place"
+    """Of env twin: one of the bench's, or a file that describes your own (`tandem rl task`)."""
     peer_command: str | None = None
     """In place of --env: a program that asks the policy itself; it is given --port, --json, --trials and --tasks."""
     tasks: tuple[str, ...] = ()
@@ -84,7 +89,7 @@ def in_process(
     config: EvaluatePolicy, policy: Policy, outcomes: Outcomes, file: Path, about: dict[str, object]
 ) -> None:
     """Every trial that `outcomes` lacks; the file is written after each."""
-    place = environment.find(config.env)(policy.interface, config.seed)
+    place = opened(config, policy.interface)
     try:
         tasks = chosen(config.tasks, place.tasks)
         left = sum(max(0, config.trials - len(outcomes.get(task, []))) for task in tasks)
@@ -97,6 +102,16 @@ def in_process(
                     advance(f"{task}: {sum(row)} of {len(row)}")
     finally:
         place.close()
+
+
+def opened(config: EvaluatePolicy, interface: Interface) -> environment.Environment:
+    """Raises `BadInput` where only one of twin and bundle is named, and for a policy that does not fit."""
+    opener = environment.find(config.env)
+    if (config.env == environment.TWIN) != (config.bundle is not None):
+        raise BadInput(f"--env {config.env} with --bundle {config.bundle}", "--env twin --bundle TWIN")
+    if config.bundle is None:
+        return opener(interface, config.seed)
+    return opener(interface, config.seed, bundle=config.bundle, task=config.task)
 
 
 def by_peer(config: EvaluatePolicy, policy: Policy, file: Path) -> Outcomes:
@@ -135,7 +150,13 @@ def identity(config: EvaluatePolicy) -> dict[str, object]:
     for settings in (policy_file.CONFIG, "config.json"):
         if (config.policy / settings).exists():
             digest.update((config.policy / settings).read_bytes())
-    return {"policy": digest.hexdigest(), "env": config.peer_command or config.env, "seed": config.seed}
+    return {"policy": digest.hexdigest(), "env": place_of(config), "seed": config.seed}
+
+
+def place_of(config: EvaluatePolicy) -> str:
+    if config.bundle is not None:
+        return f"{config.env} {config.bundle} {config.task}"
+    return config.peer_command or config.env
 
 
 def read(file: Path, about: dict[str, object]) -> Outcomes:
@@ -191,7 +212,7 @@ def write(file: Path, about: dict[str, object], outcomes: Outcomes) -> None:
 
 
 def table(outcomes: Outcomes, config: EvaluatePolicy) -> Table:
-    where = config.peer_command or config.env
+    where = place_of(config)
     made = Table("task", "successes", "rate", "95 % interval", title=f"{config.policy} in {where} (simulated)")
     rows = list(outcomes.items())
     if len(rows) > 1:

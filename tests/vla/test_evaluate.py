@@ -91,7 +91,7 @@ def test_what_is_not_there_is_said_with_the_choices(config: EvaluatePolicy, tmp_
     config = config.but(json_file=None)
     with pytest.raises(BadInput, match="no task 'never'; have: early, late"):
         evaluate.run(config.but(tasks=("never",)))
-    with pytest.raises(BadInput, match="no environment 'moon'; have: bench, coins, metaworld"):
+    with pytest.raises(BadInput, match="no environment 'moon'; have: bench, twin, coins, metaworld"):
         evaluate.run(config.but(env="moon"))
     with pytest.raises(BadInput, match="cannot import the environment"):
         evaluate.run(config.but(env="no.such.module:open"))

@@ -8,7 +8,6 @@ from typing import Protocol, runtime_checkable
 
 from hardware.errors import BadInput
 from hardware.messages import ActionChunk, Observation
-from vla.policy import Interface
 
 Ask = Callable[[Observation], ActionChunk]
 
@@ -27,10 +26,12 @@ class Environment(Protocol):
     def close(self) -> None: ...
 
 
-OpenEnvironment = Callable[[Interface, int], Environment]
+OpenEnvironment = Callable[..., Environment]
 """(what the policy reads and commands, seed) → the environment. Raises `BadInput` when the two do not fit."""
 
-ENVIRONMENTS = {"bench": "vla.environments.bench:open_bench"}
+TWIN = "twin"
+"""Its environment is told of a bundle and a task, too."""
+ENVIRONMENTS = {"bench": "vla.environments.bench:open_bench", TWIN: "rl_online.mining.trials:open_trials"}
 """Name → module:function. Any other `module:function` may be given; it is imported when it is used, so rooms above
 this one (and a user's own code) can be tried in without being imported by it.
 """
