@@ -68,6 +68,15 @@ def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate * group["share"]
 
 
+def take_step(optimiser: torch.optim.Optimizer, lighter: str) -> None:
+    """Weights may be half updated when memory runs out here, so nothing is tried again: raises `OutOfMemory`."""
+    try:
+        optimiser.step()
+    except torch.OutOfMemoryError as error:
+        raise OutOfMemory("the optimiser's moments do not fit beside the batch", lighter) from error
+    optimiser.zero_grad()
+
+
 @torch.no_grad()
 def average(averaged: Iterable[Tensor], current: Iterable[Tensor], decay: float, step: int) -> None:
     """Exponential moving average in place; young averages forget faster, so that the start does not linger."""

@@ -60,9 +60,10 @@ def run(
     arguments.add_argument("--longest-steps", type=int, help="less than the benchmark allows: to see that it runs")
     chosen = arguments.parse_args()
     before = json.loads(chosen.json.read_text(encoding="utf-8"))["tasks"] if chosen.json.exists() else {}
-    outcomes = {task: list(before.get(task, {}).get("outcomes", [])) for task in chosen.tasks}
+    outcomes = {task: list(row["outcomes"]) for task, row in before.items()}  # other tasks' trials are kept, too
     client = PolicyClient(port=chosen.port, connect_timeout_s=30)
-    for task, row in outcomes.items():
+    for task in chosen.tasks:
+        row = outcomes.setdefault(task, [])
         if len(row) >= chosen.trials:
             continue
         scene = open_scene(task)

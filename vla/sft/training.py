@@ -14,7 +14,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from vla import held_out, policy_file, training_state
 from vla.held_out import Score
-from vla.optimisation import Learner, adamw, average, learning_rate, set_rate
+from vla.optimisation import Learner, adamw, average, learning_rate, set_rate, take_step
 from vla.run_folder import POLICY, TENSORBOARD
 from vla.sft.config import TrainPolicy
 from vla.tandem_vla import TandemVLA
@@ -80,8 +80,7 @@ class Training(LongRun):
         if not np.isfinite(loss):
             raise Diverged(f"the loss is {loss} at step {self.step_count}", "lower --optimisation.learning-rate")
         self.accelerator.clip_grad_norm_(self.learner.parameters(), settings.clip_norm)
-        self.prepared_optimiser.step()
-        self.prepared_optimiser.zero_grad()
+        take_step(self.prepared_optimiser, f"--optimisation.batch {max(1, self.batch // 2)} in a new folder")
         average(self.averaged.parameters(), self.policy.parameters(), settings.ema, self.step_count)
         self.step_count += 1
         self.train_losses.append(loss)

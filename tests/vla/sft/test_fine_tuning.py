@@ -221,6 +221,18 @@ def test_out_of_memory_halves_the_batch_and_says_so(tmp_path, caplog) -> None:
         optimisation.halved(1)
 
 
+def test_moments_that_do_not_fit_end_the_run(tmp_path, monkeypatch) -> None:
+    run = start(tmp_path)
+
+    def full() -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(run.prepared_optimiser, "step", full)
+    with pytest.raises(OutOfMemory, match="moments do not fit"):
+        run.step()
+    assert run.step_count == 0
+
+
 def test_measuring_takes_no_more_windows_than_training_once_memory_ran_out(tmp_path) -> None:
     run, asked = start(tmp_path), []
 
