@@ -33,6 +33,7 @@ from rl_online.learning.env import ChunkEnv
 from rl_online.learning.explorer import Explorer
 from rl_online.learning.link import FIRST_PAUSE_S, FOR_ACTORS, LearnerLink, LearnerLost, RunSettings, patiently
 from rl_online.learning.presets import preset
+from rl_online.learning.process_reward import ProcessReward
 from rl_online.learning.replay import Transitions, new_ids
 from rl_online.learning.rollout import Rollout, Supervisor, run_episodes
 from rl_online.starts.regions import PartName
@@ -40,6 +41,7 @@ from rl_online.starts.resets import ResetPlan
 from rl_online.worlds.bench import BenchWorld
 from rl_online.worlds.open_world import WorldChoice, open_world
 from rl_online.worlds.stand_in import StandIn
+from rl_online.worlds.tasks import task_in_twin
 from vla.policy_file import load_policy
 from vla.tandem_vla import TandemVLA
 
@@ -221,6 +223,15 @@ def open_supervisor(config: ActOnline, env: ChunkEnv, seed: int) -> Supervisor |
     return Corrector(world, ways, env.execute_steps, config.helped, seed)
 
 
+def require_paid_alike(process: ProcessReward, world: WorldChoice) -> None:
+    """Raises `BadInput` where the learner pays demonstrations for the progress of another task than this world's."""
+    if process.weight and task_in_twin(process.task, process.arm) != task_in_twin(world.task, world.arm):
+        raise BadInput(
+            f"the learner pays for progress in '{process.task}', this world's task is '{world.task}'",
+            f"tandem rl learn --process.task {world.task}",
+        )
+
+
 def act(config: ActOnline) -> int:
     """The verb. Exit code 4 when episodes are left that the learner never took."""
     began = time.monotonic()
@@ -228,6 +239,7 @@ def act(config: ActOnline) -> int:
     settings = configs.read(RunSettings, config.run / FOR_ACTORS)
     policy = load_policy(settings.policy)
     algorithm = settings.process.laid_on(preset(settings.preset))
+    require_paid_alike(settings.process, config.world)
     world = open_world(config.world, config.envs)
     env = ChunkEnv(world, policy.interface, algorithm.rewards, algorithm.gamma)
     actor = Actor(config, policy, env, "policy")

@@ -137,9 +137,11 @@ def draw(parts: Sequence[tuple[PartName, Region]], part: PartName, rng: np.rando
     """Uniform over the area of a part's regions. Raises `BadInput` where the task has none."""
     regions = [region for name, region in parts if name == part]
     if not regions:
-        raise BadInput(f"the task has no '{part}' regions")
+        have = ", ".join(dict.fromkeys(name for name, _ in parts))
+        raise BadInput(f"the task has no '{part}' regions; have: {have}", f"--part {parts[0][0]}")
     areas = np.array([region.area_m2 for region in regions])
-    return regions[int(rng.choice(len(regions), p=areas / areas.sum()))].draw(rng)
+    shares = areas / areas.sum() if areas.sum() > 0 else None  # points and lines: all alike
+    return regions[int(rng.choice(len(regions), p=shares))].draw(rng)
 
 
 def demonstrate(

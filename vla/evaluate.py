@@ -6,6 +6,7 @@ the policy over its websocket. The same command goes on after a stop, trial by t
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import shlex
@@ -33,6 +34,8 @@ from vla.served_tandem import ServedTandem
 
 log = logging.getLogger(__name__)
 
+FIRST_TASK: TaskName = "pick_place"
+"""Of a twin, where none is named."""
 Outcomes = dict[str, list[int]]
 """Task → 1 or 0 for each of its trials, in their order."""
 
@@ -46,8 +49,8 @@ class EvaluatePolicy(Config):
     """bench, twin, metaworld, libero, or module:function of an environment of your own."""
     bundle: Path | None = None
     """Of env twin: a twin bundle with contact."""
-    task: TaskName | Path = "pick_place"
-    """Of env twin: one of the bench's, or a file that describes your own (`tandem rl task`)."""
+    task: TaskName | Path | None = None
+    """Of env twin: one of the bench's (None: pick_place), or a file that describes your own (`tandem rl task`)."""
     peer_command: str | None = None
     """In place of --env: a program that asks the policy itself; it is given --port, --json, --trials and --tasks."""
     tasks: tuple[str, ...] = ()
@@ -73,6 +76,7 @@ def run(config: EvaluatePolicy) -> int:
 
 def evaluate(config: EvaluatePolicy, file: Path) -> Outcomes:
     """Leaves the result in `file`. Raises `BadInput` for a file of another policy or environment."""
+    require_twin(config)
     about = identity(config)
     outcomes = read(file, about)
     policy = folders.open_policy(config.policy, config.device)
@@ -104,14 +108,22 @@ def in_process(
         place.close()
 
 
+def require_twin(config: EvaluatePolicy) -> None:
+    """Raises `BadInput` where a twin lacks its bundle, and where something else was given one, or its task."""
+    is_twin = config.env == environment.TWIN and config.peer_command is None
+    if is_twin != (config.bundle is not None) or (config.task is not None and not is_twin):
+        raise BadInput(
+            f"--env {config.env} with --bundle {config.bundle} and --task {config.task}",
+            "--env twin --bundle TWIN [--task FILE]; other environments have --tasks",
+        )
+
+
 def opened(config: EvaluatePolicy, interface: Interface) -> environment.Environment:
-    """Raises `BadInput` where only one of twin and bundle is named, and for a policy that does not fit."""
+    """Raises `BadInput` for a policy that does not fit."""
     opener = environment.find(config.env)
-    if (config.env == environment.TWIN) != (config.bundle is not None):
-        raise BadInput(f"--env {config.env} with --bundle {config.bundle}", "--env twin --bundle TWIN")
     if config.bundle is None:
         return opener(interface, config.seed)
-    return opener(interface, config.seed, bundle=config.bundle, task=config.task)
+    return opener(interface, config.seed, bundle=config.bundle, task=config.task or FIRST_TASK)
 
 
 def by_peer(config: EvaluatePolicy, policy: Policy, file: Path) -> Outcomes:
@@ -154,9 +166,12 @@ def identity(config: EvaluatePolicy) -> dict[str, object]:
 
 
 def place_of(config: EvaluatePolicy) -> str:
-    if config.bundle is not None:
-        return f"{config.env} {config.bundle} {config.task}"
-    return config.peer_command or config.env
+    """A twin with what its task's file says, which may be changed by hand."""
+    if config.bundle is None:
+        return config.peer_command or config.env
+    task = config.task or FIRST_TASK
+    said = f", as of {hashlib.sha256(task.read_bytes()).hexdigest()[:12]}" if isinstance(task, Path) else ""
+    return f"{config.env} {config.bundle}: {task}{said}"
 
 
 def read(file: Path, about: dict[str, object]) -> Outcomes:

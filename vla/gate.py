@@ -66,6 +66,7 @@ def gate(config: GatePolicy) -> int:
     """0: nothing is lost that the trials could show. 1: refused."""
     old = evaluation(config, config.old, config.tasks)
     new = evaluation(config, config.new, config.tasks or tuple(old))
+    require_one_place(config)
     verdicts = compare(old, new, config.tasks, config.confidence, config.margin)
     Console().print(table(verdicts, config))
     lost = [verdict.task for verdict in verdicts if verdict.lost]
@@ -78,6 +79,13 @@ def gate(config: GatePolicy) -> int:
     worst = max(verdicts, key=lambda verdict: verdict.unseen_loss)
     log.info("accepted; on '%s' a loss of %.0f points would have passed", worst.task, 100 * worst.unseen_loss)
     return 0
+
+
+def require_one_place(config: GatePolicy) -> None:
+    """Raises `BadInput` for files of `tandem vla eval` in two environments: tasks may have one name there."""
+    old, new = (outcomes.place(given) for given in (config.old, config.new))
+    if old is not None and new is not None and old != new:
+        raise BadInput(f"{config.old} was measured in {old}, {config.new} in {new}", "measure both in one place")
 
 
 def evaluation(config: GatePolicy, given: Path, tasks: Sequence[str]) -> Outcomes:

@@ -38,6 +38,7 @@ Outcomes = Mapping[str, Outcome]
 
 
 class _File(BaseModel):
+    env: str | None = None
     tasks: dict[str, Outcome]
 
 
@@ -47,8 +48,20 @@ class EvaluationFailed(TandemError):
 
 def read(file: Path) -> Outcomes:
     """Raises `BadInput` that says what is wrong with the file."""
+    found = _content(file).tasks
+    if not found:
+        raise BadInput(f"{file} has no tasks", "evaluate at least one")
+    return found
+
+
+def place(file: Path) -> str | None:
+    """The environment it was measured in; None where the file does not say, or is a policy's folder."""
+    return None if file.is_dir() else _content(file).env
+
+
+def _content(file: Path) -> _File:
     try:
-        found = _File.model_validate(json.loads(file.read_text(encoding="utf-8"))).tasks
+        return _File.model_validate(json.loads(file.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"cannot read {file}: {error}") from error
     except (ValueError, pydantic.ValidationError) as error:
@@ -56,9 +69,6 @@ def read(file: Path) -> Outcomes:
         raise BadInput(
             f"{file} is no evaluation: {'; '.join(reason[:3])}", "tandem vla eval … --json FILE"
         ) from error
-    if not found:
-        raise BadInput(f"{file} has no tasks", "evaluate at least one")
-    return found
 
 
 def write(file: Path, outcomes: Outcomes) -> None:

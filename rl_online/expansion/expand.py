@@ -37,7 +37,7 @@ from rl_online.lines import add_line, read_models
 from rl_online.starts.regions import PartName, Region, cell_of, drawn, grid
 from rl_online.starts.resets import ResetPlan
 from rl_online.worlds.open_world import open_world
-from rl_online.worlds.tasks import delivery_of
+from rl_online.worlds.tasks import delivery_of, keep
 from rl_online.worlds.world import World, pose_columns, pose_of
 from vla import report_page
 from vla.demonstrations import Demonstrations, open_demonstrations
@@ -155,6 +155,7 @@ def begin(config: ExpandDemos) -> None:
     if file.is_file() and file.read_text(encoding="utf-8") != settings:
         raise BadInput(f"{config.output} holds tries of other settings", "name a new --output")
     config.output.mkdir(parents=True, exist_ok=True)
+    keep(config.world.task, config.output)
     artefact.write_text(file, settings)
 
 

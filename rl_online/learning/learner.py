@@ -366,5 +366,5 @@ def _begin(config: LearnOnline) -> None:
     artefact.write_text(file, settings)
     artefact.write_model(
         config.output / FOR_ACTORS,
-        RunSettings(policy=config.policy.absolute(), preset=config.preset, process=config.process),
+        RunSettings(policy=config.policy.absolute(), preset=config.preset, process=config.process.anywhere()),
     )

@@ -34,8 +34,12 @@ class ProcessReward(Config):
     weight: NonNegativeFloat = 0.0
     """0: outcome rewards alone. Success pays 10."""
     task: TaskChoice = "pick_place"
-    """Whose progress; the actors' world is of the same."""
+    """Whose progress; an actor refuses to act in another task's world."""
     arm: ArmName = "so101"
+
+    def anywhere(self) -> ProcessReward:
+        """For whoever reads it in another folder."""
+        return self.but(task=self.task.absolute()) if isinstance(self.task, Path) else self
 
     def laid_on(self, algorithm: Algorithm) -> Algorithm:
         """The algorithm, paid so."""

@@ -31,6 +31,7 @@ from rl_online.mining.ray_rollouts import RayRunner, Runner
 from rl_online.starts.regions import Cell, Fineness, PartName, Region, drawn, grid
 from rl_online.starts.resets import TAU, CellScore, ResetPlan, allocate
 from rl_online.worlds.open_world import WorldChoice, open_world
+from rl_online.worlds.tasks import keep
 from vla.intervals import wilson
 from vla.policy_file import load_policy
 
@@ -204,6 +205,7 @@ def _begin(config: MinePolicy) -> None:
     settings = config.model_dump_json(indent=2, exclude={"output", "envs", "ray", "json_file", "extra"}) + "\n"
     if file.is_file() and file.read_text(encoding="utf-8") != settings:
         raise BadInput(f"{config.output} holds rollouts of other settings", "name a new --output")
+    keep(config.world.task, config.output)
     artefact.write_text(file, settings)
 
 

@@ -6,19 +6,17 @@ joints, gripper, pictures and words, and no object's pose (`tandem rl mine` trie
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
 import numpy as np
 
-from hardware.bench.arm_models import ARMS, ArmName
 from hardware.errors import BadInput
 from hardware.messages import NANOSECONDS_PER_SECOND, ActionChunk, Observation
 from rl_online.demos import draw
 from rl_online.starts.regions import PartName
 from rl_online.worlds.open_world import WorldChoice, open_twin
-from rl_online.worlds.tasks import TaskChoice, task_in_twin
+from rl_online.worlds.tasks import TaskChoice, arm_of, task_in_twin
 from rl_online.worlds.world import World
 from vla.environments.environment import Ask
 from vla.policy import GRIPPER, Interface
@@ -31,7 +29,7 @@ class TwinTrials:
     """One twin, one task. Success is measured from poses, as `rl_online.worlds.outcome` says."""
 
     def __init__(self, world: World, name: str, interface: Interface, seed: int) -> None:
-        """Raises `BadInput` for a policy of another arm, rate, kind of action, or of cameras that the twin lacks."""
+        """Raises `BadInput` for a policy of another arm or kind of action, or that reads what no cell tells."""
         require_fits(interface, world)
         self.world, self._name, self._interface, self._seed = world, name, interface, seed
 
@@ -84,6 +82,9 @@ def require_fits(interface: Interface, world: World) -> None:
             f"the policy commands {interface.space} of {', '.join(sorted(wanted))}; {world.label} takes "
             f"joint_pos_rad of {', '.join(sorted(have))}"
         )
+    told = [name for name in interface.state_names if name not in have]
+    if told:
+        raise BadInput(f"the policy reads '{told[0]}', which no cell tells", "tandem rl mine tries it in a twin")
     missing = [camera for camera in interface.cameras if camera not in world.camera_names]
     if missing:
         have_cameras = ", ".join(world.camera_names) or "none"
@@ -93,17 +94,9 @@ def require_fits(interface: Interface, world: World) -> None:
         )
 
 
-def arm_of(joints: Sequence[str]) -> ArmName:
-    """Whose joints these are. Raises `BadInput` for an arm that is not known."""
-    for name in get_args(ArmName):
-        if set(ARMS[name].joints) == set(joints):
-            return name
-    raise BadInput(f"no arm has the joints {', '.join(joints)}; have: {', '.join(get_args(ArmName))}")
-
-
 def open_trials(interface: Interface, seed: int, bundle: Path, task: TaskChoice) -> TwinTrials:
     """At the policy's rate. Raises `BadInput` for a twin without that task's object, and what does not fit."""
-    arm = arm_of([name for name in interface.action_names if name != GRIPPER])
+    arm = arm_of(interface.action_names)
     choice = WorldChoice(bundle=bundle, task=task, arm=arm, rate_hz=interface.rate_hz)
     name = task.stem if isinstance(task, Path) else task
     return TwinTrials(open_twin(choice, bundle, task_in_twin(task, arm)), name, interface, seed)

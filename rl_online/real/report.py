@@ -47,7 +47,7 @@ from rl_online.real.gate import Gated
 from rl_online.real.recreate import Recreated
 from rl_online.real.session import RealFigures, figures, interventions
 from rl_online.starts.resets import ResetPlan
-from rl_online.worlds.tasks import task_in_twin
+from rl_online.worlds.tasks import goal_of
 from twin import report_page as page
 from vla.intervals import wilson
 
@@ -270,7 +270,7 @@ def part_of(plan: ResetPlan, start: PreparedStart | None) -> str:
 
 def maps(run: Path, settings: GuideReal, after: Path | None) -> str:
     """In the twin before; and after, mined anew, or with the failures that joined the grid."""
-    goal = task_in_twin(settings.world.task, settings.world.arm).goal
+    goal = goal_of(settings.world.task, settings.world.arm, run)
     later = run / PLAN if after is None else after / MINED
     folder = run / FOLDER
     failure_map.draw(folder / "before.png", configs.read(ResetPlan, settings.plan), goal, "before")

@@ -64,6 +64,7 @@ from rl_online.real.recreate import Recreated
 from rl_online.real.resets import ResetFigures, resets_of
 from rl_online.real.server import RefusedChunk
 from rl_online.starts.resets import ResetPlan
+from rl_online.worlds.tasks import keep
 from vla.intervals import wilson
 from vla.policy import Interface
 from vla.policy_file import load_policy, save_policy
@@ -190,6 +191,7 @@ def begin(config: GuideReal, cell: CellConfig) -> None:
         if before.model_dump(exclude=MAY_CHANGE) != config.model_dump(exclude=MAY_CHANGE):
             raise BadInput(f"{run} is a run of other settings", "name a new --output")
     require_inheritable(settings_of(config, run))
+    keep(config.world.task, run)
     guide, colours = seen_by(config, cell)
     guidance = Guidance(
         reward=config.reward.resolve(),

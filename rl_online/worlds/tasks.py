@@ -6,12 +6,14 @@ A twin knows shapes and contact, no task: where its object may start, where it h
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 
-from hardware.bench.arm_models import ArmName
+from hardware import artefact
+from hardware.bench.arm_models import ARMS, ArmName
 from hardware.bench.plant_config import TaskName
 from hardware.bench.tasks import peg_insertion, pick_place
 from hardware.bench.tasks.catalogue import open_task
@@ -22,7 +24,10 @@ from rl_online.starts.regions import PartName, Region
 from rl_online.worlds import bench
 from rl_online.worlds.outcome import Outcome, outcome_of
 from rl_online.worlds.world import TaskSheet
+from vla.policy import GRIPPER
 
+OWN = "task.json"
+"""In a run's folder."""
 TaskChoice = TaskName | Path
 """One of the bench's, or a file that describes one's own in a twin."""
 
@@ -53,6 +58,8 @@ class TwinTask(Config):
     outcome: Outcome
     delivery: Delivery | None = Delivery()
     """None: no motion can be planned for it, demonstrations can be bent."""
+    note: str = ""
+    """Where it comes from, for whoever reads the file."""
 
     @property
     def parts(self) -> tuple[tuple[PartName, Region], ...]:
@@ -100,7 +107,10 @@ def delivery_of(task: TaskChoice, arm: ArmName) -> Delivery:
     """Raises `BadInput` for a task that does not end with an object at a place."""
     found = task_in_twin(task, arm).delivery if isinstance(task, Path) else DELIVERIES.get(task)
     if found is None:
-        raise BadInput(f"the task '{task}' has no pose to bring its object to", "--generator warp")
+        raise BadInput(
+            f"the task '{task}' has no pose to bring its object to; have: {', '.join(DELIVERIES)}",
+            "--generator warp; or give the task's file a delivery",
+        )
     return found
 
 
@@ -108,6 +118,34 @@ def of_the_bench(task: TaskChoice) -> TaskName:
     """Raises `BadInput` for a task of one's own: the bench's plant has no such thing on its table."""
     if isinstance(task, Path):
         raise BadInput(
-            f"'{task}' is a task in a twin; the bench has {', '.join(get_args(TaskName))}", "--world.bundle TWIN"
+            f"'{task}' is a task in a twin; the bench's plant has {', '.join(get_args(TaskName))}",
+            "what runs in a twin takes --world.bundle TWIN; tandem rl demos runs on the bench alone",
         )
     return task
+
+
+def keep(task: TaskChoice, run: Path) -> None:
+    """Leaves a copy of one's own task in the run that is made by it. Raises `BadInput` where it has been changed."""
+    if not isinstance(task, Path):
+        return
+    now, file = task_in_twin(task, "so101"), run / OWN
+    if not file.is_file():
+        artefact.write_model(file, now)
+    elif read(TwinTask, file) != now:
+        raise BadInput(
+            f"{run} was begun with the task as {file} has it; {task} has been changed since", "a new folder"
+        )
+
+
+def goal_of(task: TaskChoice, arm: ArmName, run: Path) -> TaskStart:
+    """Of a run, as it was when that began."""
+    return read(TwinTask, run / OWN).goal if isinstance(task, Path) else open_task(task, arm).layout.goal
+
+
+def arm_of(names: Sequence[str]) -> ArmName:
+    """Whose actions these are, joints and then the gripper. Raises `BadInput` for an arm that is not known."""
+    joints = {name for name in names if name != GRIPPER}
+    for arm in get_args(ArmName):
+        if set(ARMS[arm].joints) == joints:
+            return arm
+    raise BadInput(f"no arm has the joints {', '.join(sorted(joints))}; have: {', '.join(get_args(ArmName))}")

@@ -24,13 +24,14 @@ PATIENCE_MS = 60_000
 def chromium() -> Iterator:
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     with as_quick_as_the_cell():
-        starting = playwright.sync_playwright()
-        browser = starting.start().chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        running = playwright.sync_playwright().start()
     try:
+        with as_quick_as_the_cell():
+            browser = running.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield browser
         browser.close()
     finally:
-        starting.__exit__()
+        running.stop()
 
 
 @contextmanager
@@ -38,8 +39,10 @@ def as_quick_as_the_cell() -> Iterator[None]:
     """For what is started within: a person's browser has a machine of its own, and this one shares the cell's cores."""
     before = os.getpriority(os.PRIO_PROCESS, 0)
     priority.prefer_process()
-    yield
-    os.setpriority(os.PRIO_PROCESS, 0, before)
+    try:
+        yield
+    finally:
+        os.setpriority(os.PRIO_PROCESS, 0, before)
 
 
 def open_page(browser, address: str, **options):

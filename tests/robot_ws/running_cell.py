@@ -1,6 +1,5 @@
 """A bench cell as true processes, for tests that kill parts of it or drive it."""
 
-import contextlib
 import os
 import signal
 import threading
@@ -23,6 +22,8 @@ from vla import replay
 AT_REST_RAD_S = 0.05
 MOVES_RAD_S = 0.35
 FOLLOW_S = 120.0
+SILENT_S = 10.0
+"""A plant that does not answer for so long is gone."""
 SWING_RAD, SWING_HZ = 0.4, 0.25
 """Of the base's joint: 0.63 rad/s at its fastest."""
 
@@ -128,8 +129,7 @@ class RunningCell:
                 try:
                     reading, _ = link.reading()
                 except DeviceLost:  # on a busy machine the plant may be silent for half a second
-                    with contextlib.suppress(DeviceLost):
-                        link.reconnect(wait_s=1.0)
+                    link.reconnect(wait_s=SILENT_S)
                     continue
                 assert reading.dq_rad_s is not None
                 self._speeds.append((reading.stamp_ns, float(np.abs(reading.dq_rad_s).max())))

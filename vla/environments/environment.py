@@ -27,7 +27,8 @@ class Environment(Protocol):
 
 
 OpenEnvironment = Callable[..., Environment]
-"""(what the policy reads and commands, seed) → the environment. Raises `BadInput` when the two do not fit."""
+"""(what the policy reads and commands, seed) → the environment; the twin's is also given `bundle` and `task`. Raises
+`BadInput` when policy and environment do not fit."""
 
 TWIN = "twin"
 """Its environment is told of a bundle and a task, too."""

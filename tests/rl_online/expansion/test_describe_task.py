@@ -1,4 +1,4 @@
-"""`tandem rl task`: where a task begins and ends is read off its demonstrations; `tandem rl` then runs by the file."""
+"""`tandem rl task`: the file that it writes is what `tandem rl` then runs by."""
 
 import json
 import math
@@ -8,70 +8,31 @@ import numpy as np
 import pytest
 
 from benchmarks.compare import write_twin
+from hardware import artefact
 from hardware import config as configs
 from hardware.bench.tasks.start import TaskStart
 from hardware.dataset.store import EpisodeStore
 from hardware.errors import BadInput
 from hardware.spatial import Pose
-from rl_online.demos import RecordDemos, record
-from rl_online.expansion.describe_task import DescribeTask, covered, delivered, describe, edge, ending_at, strips
+from rl_online.actor import require_paid_alike
+from rl_online.demos import RecordDemos, draw, record
+from rl_online.episode_log import EpisodeLog, store_episode
+from rl_online.expansion.describe_task import DescribeTask, describe
 from rl_online.expansion.expand import ExpandDemos, ExpandFigures, expand
-from rl_online.expansion.warp import ToolPath
+from rl_online.learning.process_reward import ProcessReward, ProgressJudge
 from rl_online.starts.regions import Box
 from rl_online.worlds.open_world import WorldChoice, open_world, plant_config
-from rl_online.worlds.tasks import TwinTask, task_in_twin
+from rl_online.worlds.tasks import OWN, TwinTask, arm_of, goal_of, keep, task_in_twin
+from rl_online.worlds.world import pose_columns, pose_values
 
-BLOCK_M = (0.03, 0.03, 0.03)
-
-
-def path(*tip_m: tuple[float, float, float], closed: slice) -> ToolPath:
-    """A tool that looks down, and a block 10 mm under its tip where it closes."""
-    down = np.diag([1.0, -1.0, -1.0])
-    poses = tuple(Pose.from_parts("base", "tip", down, at) for at in tip_m)
-    opening = np.ones(len(poses))
-    opening[closed] = 0.1
-    at = np.array(tip_m[closed.start]) - (0.0, 0.0, 0.01)
-    return ToolPath(
-        poses, opening, Pose.from_parts("base", "block", np.eye(3), at), closed.start, closed.start, closed.stop
-    )
+SO101 = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
 
 
-def test_what_is_held_goes_with_the_tip_until_it_is_let_go() -> None:
-    up_over_down = [(0.2, 0.0, 0.03), (0.2, 0.0, 0.12), (0.2, 0.1, 0.09), (0.2, 0.1, 0.05), (0.2, 0.1, 0.15)]
-    end = delivered(path(*up_over_down, closed=slice(0, 3)))
-    np.testing.assert_allclose(end.T_base_object.translation_m, (0.2, 0.1, 0.04), atol=1e-12)
-    assert end.rose_m == pytest.approx(0.02)
-    assert end.came_over_m == pytest.approx(0.06)  # at the third pose, the first one near the goal
-    np.testing.assert_allclose(end.T_tip_object.translation_m, (0.0, 0.0, 0.01), atol=1e-12)
-
-
-def test_the_goal_is_the_middle_of_where_it_lay_and_takes_a_centimetre_more() -> None:
-    goal, outcome = ending_at(np.array([[0.2, 0.1, 0.02], [0.21, 0.1, 0.03], [0.22, 0.1, 0.025]]), BLOCK_M, 0.005)
-    assert (goal.x_m, goal.y_m) == (0.21, 0.1)
-    assert outcome.half_m == pytest.approx(0.02)
-    assert outcome.height_m == pytest.approx(0.03 - 0.005 + 0.3 * 0.03)
-    with pytest.raises(BadInput, match="up to 100 mm"):
-        ending_at(np.array([[0.2, 0.1, 0.02], [0.2, 0.1, 0.02], [0.3, 0.1, 0.02]]), BLOCK_M, 0.0)
-
-
-def test_a_yaw_that_looks_the_same_is_the_same() -> None:
-    """A cube at 40°, and at 40° + 90° − 20°: 20° apart, not 70°."""
-    yaws = np.radians([40.0, 110.0])
-    box = covered([TaskStart(x_m=0.2, y_m=0.0, yaw_rad=float(yaw)) for yaw in yaws], turns=4)
-    assert box.yaw_rad[1] - box.yaw_rad[0] == pytest.approx(math.radians(20.0), abs=1e-3)
-
-
-def test_strips_end_where_the_arm_does_and_keep_off_the_goal() -> None:
-    of = Box(name="demonstrated", lower_m=(0.2, -0.1), upper_m=(0.3, 0.0), yaw_rad=(0.0, 1.0))
-    goal = TaskStart(x_m=0.25, y_m=0.09, yaw_rad=0.0)
-    made = {box.name: box for box in strips(of, 0.08, goal, 0.045, lambda start: start.x_m < 0.335)}
-    assert set(made) == {"near", "far", "right", "left"}
-    assert made["near"].lower_m == (0.12, -0.1)
-    assert made["far"].upper_m == (0.33, 0.0)  # of 8 cm, 3 in reach
-    assert made["left"].upper_m == (0.3, 0.04)  # 45 mm off the goal is 5 mm further on
-    assert all(start.yaw_rad == 0.5 for start in edge(made["near"]))
-    assert [box.name for box in strips(of, 0.0, goal, 0.045, lambda _: True)] == []
-    assert [box.name for box in strips(of, 0.08, goal, 0.045, lambda _: False)] == []
+def own_task(folder: Path, **changes: object) -> Path:
+    """As the bench's, by another file."""
+    file = folder / "my.json"
+    artefact.write_model(file, task_in_twin("pick_place", "so101").but(**changes))
+    return file
 
 
 def test_a_task_that_is_none_is_refused(tmp_path: Path) -> None:
@@ -83,6 +44,9 @@ def test_a_task_that_is_none_is_refused(tmp_path: Path) -> None:
         task_in_twin(file, "so101")
     with pytest.raises(BadInput, match="is a task in a twin"):
         plant_config(WorldChoice(task=file))
+    with pytest.raises(BadInput, match="no arm has the joints x"):
+        arm_of(("x", "gripper"))
+    assert arm_of(SO101) == "so101"
 
 
 @pytest.mark.parametrize("name", ["pick_place", "peg_insertion"])
@@ -91,6 +55,71 @@ def test_a_task_of_the_bench_can_be_written_down_and_read_again(name: str, tmp_p
     file = tmp_path / "task.json"
     file.write_text(known.model_dump_json())
     assert task_in_twin(file, "so101") == known
+
+
+def test_a_run_keeps_its_task_and_refuses_another(tmp_path: Path) -> None:
+    file, run = own_task(tmp_path), tmp_path / "run"
+    run.mkdir()
+    keep(file, run)
+    keep(file, run)
+    own_task(tmp_path, time_limit_s=3.0)
+    with pytest.raises(BadInput, match="has been changed since"):
+        keep(file, run)
+    file.unlink()
+    assert goal_of(file, "so101", run) == task_in_twin("pick_place", "so101").goal
+    assert goal_of("wiping", "so101", run) is not None  # poses tell no outcome of it, but where it happens
+    keep("pick_place", tmp_path)
+    assert not (tmp_path / OWN).exists()
+
+
+def test_an_actor_of_another_task_than_the_learner_pays_for_is_refused(tmp_path: Path) -> None:
+    own = own_task(tmp_path, time_limit_s=3.0)
+    require_paid_alike(ProcessReward(weight=5.0), WorldChoice())
+    require_paid_alike(ProcessReward(weight=5.0, task=own), WorldChoice(task=own))
+    require_paid_alike(ProcessReward(), WorldChoice(task=own))  # nothing is paid
+    with pytest.raises(BadInput, match="pays for progress in 'pick_place'"):
+        require_paid_alike(ProcessReward(weight=5.0), WorldChoice(task=own))
+    assert ProcessReward(task=Path("my.json")).anywhere().task == Path("my.json").absolute()
+
+
+def test_progress_of_ones_own_task_is_nearness_to_its_goal(tmp_path: Path) -> None:
+    goal = TaskStart(x_m=0.2, y_m=0.1, yaw_rad=0.0)
+    judge = ProgressJudge(ProcessReward(task=own_task(tmp_path, goal=goal)))
+    places = [Pose.from_parts("base", "block", np.eye(3), (x, 0.1, 0.02)).matrix for x in (0.2, 0.35, 0.9)]
+    found = judge.progress(pose_columns("block"), pose_values(np.stack(places)))
+    np.testing.assert_allclose(found, [0.99, 0.5, 0.0], atol=1e-9)  # 0 from 30 cm on
+
+
+def test_starts_at_one_point_are_drawn_and_a_part_that_is_none_is_named() -> None:
+    box = Box(name="jig", lower_m=(0.2, 0.1), upper_m=(0.2, 0.1), yaw_rad=(0.0, 0.0))
+    start = draw([("id", box)], "id", np.random.default_rng(0))
+    assert (start.x_m, start.y_m) == (0.2, 0.1)
+    with pytest.raises(BadInput, match="no 'ood' regions; have: id"):
+        draw([("id", box)], "ood", np.random.default_rng(0))
+
+
+def test_what_cannot_be_described_is_said_before_anything_is_written(tmp_path: Path) -> None:
+    bundle, file = tmp_path / "twin", tmp_path / "task.json"
+    write_twin(bundle)
+    for flags, what in (({"widen_m": 0.01}, "least is 0.02"), ({"output": tmp_path / "task.yaml"}, "no .json")):
+        with pytest.raises(ValueError, match=what):
+            DescribeTask.model_validate(
+                {"bundle": bundle, "demos": tmp_path, "object": "block", "output": file} | flags
+            )
+    with pytest.raises(BadInput, match="no object 'mug'"):
+        describe(DescribeTask(bundle=bundle, demos=tmp_path, object="mug", output=file))
+    for closes, what in ((False, "demonstration 0 .*never closes"), (True, "ends with open jaws")):
+        store = tmp_path / f"demos_{closes}"
+        rows = [np.zeros(11) for _ in range(12)]
+        asked = [np.append(np.zeros(5), 0.1 if closes and step > 4 else 1.0) for step in range(12)]
+        columns = (*SO101, *pose_columns("block"))
+        store_episode(EpisodeLog(columns, SO101, 20.0, rows, asked), store, "push", "scripted", True, (), "bench")
+        with pytest.raises(BadInput, match=what):
+            describe(DescribeTask(bundle=bundle, demos=store, object="block", output=file))
+    assert not file.exists()
+    file.write_text("mine")
+    with pytest.raises(BadInput, match="may have been changed by hand"):
+        describe(DescribeTask(bundle=bundle, demos=tmp_path, object="block", output=file))
 
 
 @pytest.mark.slow
@@ -104,19 +133,26 @@ def test_four_demonstrations_describe_a_task_that_others_are_made_by(tmp_path: P
     task = configs.read(TwinTask, file)
     assert math.hypot(task.goal.x_m - 0.185, task.goal.y_m - 0.13) < 0.008
     assert task.instruction == "put the block into the blue tray"
+    assert "4 demonstrations, 4 reach the goal" in task.note
     known = task_in_twin("pick_place", "so101").id[0]
-    assert known.lower_m[0] <= task.id[0].lower_m[0] < task.id[0].upper_m[0] <= known.upper_m[0]
+    assert known.lower_m[0] - 0.006 <= task.id[0].lower_m[0] < task.id[0].upper_m[0] <= known.upper_m[0] + 0.006
     assert {region.name for region in task.ood} >= {"near", "left"}
+    over_the_goal = ((0.15, 0.1), (0.22, 0.1), (0.22, 0.16), (0.15, 0.16))
+    with pytest.raises(BadInput, match="is delivered already"):
+        describe(
+            DescribeTask(
+                bundle=bundle, demos=demos, object="block", output=tmp_path / "b.json", polygon=over_the_goal
+            )
+        )
     choice = WorldChoice(bundle=bundle, task=file)
-    assert (
-        expand(ExpandDemos(demos=demos, output=tmp_path / "more", world=choice, count=2, cameras=False, turns=4))
-        == 0
-    )
+    more = ExpandDemos(demos=demos, output=tmp_path / "more", world=choice, count=2, cameras=False, turns=4)
+    assert expand(more) == 0
     figures = configs.read(ExpandFigures, tmp_path / "more" / "expand.json")
     assert figures.kept == 2
     assert all(episode.manifest.success for episode in EpisodeStore.open(tmp_path / "more" / "store").finished())
-    with pytest.raises(BadInput, match="no object 'mug'"):
-        describe(DescribeTask(bundle=bundle, demos=demos, object="mug", output=file))
+    artefact.write_model(file, task.but(time_limit_s=5.0))
+    with pytest.raises(BadInput, match="has been changed since"):
+        expand(more.but(count=3))
     world = open_world(choice)
     world.reset([task.goal], [0])
     for _ in range(20):

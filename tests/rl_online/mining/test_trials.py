@@ -11,8 +11,10 @@ from hardware.messages import ActionChunk, Observation
 from rl_online.mining.trials import TwinTrials, open_trials
 from tests.rl_online.slider import SliderWorld, interface
 from vla.environments import environment
-from vla.evaluate import EvaluatePolicy, opened, place_of
+from vla.evaluate import EvaluatePolicy, evaluate, place_of
 from vla.policy import Interface
+
+PUSHES = interface().but(state_names=("slide", "gripper"))
 
 
 def pushes_to(goal_m: float, asked: list[Observation]) -> environment.Ask:
@@ -27,7 +29,7 @@ def pushes_to(goal_m: float, asked: list[Observation]) -> environment.Ask:
 
 
 def test_half_of_each_chunk_is_done_until_success_or_time_is_out() -> None:
-    trials = TwinTrials(SliderWorld(), "push", interface(), seed=3)
+    trials = TwinTrials(SliderWorld(), "push", PUSHES, seed=3)
     assert trials.tasks == ("push/id", "push/ood")
     asked: list[Observation] = []
     assert trials.trial("push/ood", 0, pushes_to(0.5, asked))
@@ -43,7 +45,7 @@ def test_a_trial_starts_where_it_started_before() -> None:
     blocks = []
     for seed in (3, 3, 4):
         world = SliderWorld()
-        TwinTrials(world, "push", interface(), seed).trial("push/id", 7, pushes_to(0.0, []))
+        TwinTrials(world, "push", PUSHES, seed).trial("push/id", 7, pushes_to(0.0, []))
         blocks.append(world.block[0].copy())
     np.testing.assert_array_equal(blocks[0], blocks[1])
     assert (blocks[0] != blocks[2]).any()
@@ -54,12 +56,13 @@ def test_a_trial_starts_where_it_started_before() -> None:
     [
         ({"action_names": ("slide",)}, "takes joint_pos_rad of gripper, slide"),
         ({"space": "tcp_delta_m_rad"}, "commands tcp_delta_m_rad"),
+        ({"state_names": ("slide", "block.x_m")}, "reads 'block.x_m', which no cell tells"),
         ({"cameras": ("cam_front",)}, "no camera 'cam_front'"),
     ],
 )
 def test_a_policy_that_does_not_fit_is_refused(changes: dict, what: str) -> None:
     with pytest.raises(BadInput, match=what):
-        TwinTrials(SliderWorld(), "push", interface().but(**changes), 0)
+        TwinTrials(SliderWorld(), "push", PUSHES.but(**changes), 0)
 
 
 def test_vla_eval_opens_a_twin_by_its_bundle(tmp_path: Path) -> None:
@@ -77,9 +80,29 @@ def test_vla_eval_opens_a_twin_by_its_bundle(tmp_path: Path) -> None:
     trials.close()
     with pytest.raises(BadInput, match="no arm has the joints x"):
         open_trials(arm.but(action_names=("x", "gripper")), 0, tmp_path / "twin", "pick_place")
-    config = EvaluatePolicy(policy=tmp_path, env="twin")
-    with pytest.raises(BadInput, match="--env twin with --bundle None"):
-        opened(config, arm)
-    with pytest.raises(BadInput, match="--env bench with --bundle"):
-        opened(config.but(env="bench", bundle=tmp_path), arm)
-    assert place_of(config.but(bundle=Path("t"), task="pick_place")) == "twin t pick_place"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"env": "twin"},
+        {"env": "bench", "bundle": Path("t")},
+        {"env": "bench", "task": "pick_place"},
+        {"env": "twin", "bundle": Path("t"), "peer_command": "true"},
+    ],
+)
+def test_a_bundle_and_a_task_are_a_twins_alone(changes: dict, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="--env twin --bundle TWIN|with --bundle"):
+        evaluate(EvaluatePolicy(policy=tmp_path, **changes), tmp_path / "eval.json")
+
+
+def test_a_result_is_of_what_the_tasks_file_said(tmp_path: Path) -> None:
+    file = tmp_path / "my.json"
+    config = EvaluatePolicy(policy=tmp_path, env="twin", bundle=Path("t"), task=file)
+    said = []
+    for words in ("one", "two"):
+        file.write_text(words)
+        said.append(place_of(config))
+    assert said[0].startswith(f"twin t: {file}, as of ")
+    assert said[0] != said[1]
+    assert place_of(config.but(task=None)) == "twin t: pick_place"
