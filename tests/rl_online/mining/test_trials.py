@@ -92,7 +92,7 @@ def test_vla_eval_opens_a_twin_by_its_bundle(tmp_path: Path) -> None:
     ],
 )
 def test_a_bundle_and_a_task_are_a_twins_alone(changes: dict, tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="--env twin --bundle TWIN|with --bundle"):
+    with pytest.raises(BadInput, match="with --bundle"):
         evaluate(EvaluatePolicy(policy=tmp_path, **changes), tmp_path / "eval.json")
 
 
