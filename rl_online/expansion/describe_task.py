@@ -110,24 +110,16 @@ def describe(config: DescribeTask) -> int:
     if config.output.exists():
         raise BadInput(f"{config.output} is there already, and may have been changed by hand", "-o another.json")
     shown = opened(config)
-    goal, outcome = demonstrated.ending(let_go_at(shown), shown.size_m, shown.table_z_m)
-    draft = written(config, shown, TaskFound(goal, outcome, ""))
-    lay = replayed(config, shown, draft)
-    at_goal = lay[together(lay[:, :3, 3])] if len(lay) else lay
-    if 2 * len(at_goal) > len(shown.paths):
-        found = TaskFound(*demonstrated.ending(at_goal, shown.size_m, shown.table_z_m), "how they lay in the twin")
-    else:
-        log.warning(
-            "only %d of %d demonstrations, replayed, bring the object to one place, so the goal is where the jaws let "
-            "go: the twin's servos or contact differ (tandem twin identify, tandem twin compare)",
-            *(len(at_goal), len(shown.paths)),
-        )
-        found = TaskFound(goal, outcome, "where the jaws let go")
-    task = written(config, shown, found)
-    note = (
-        f"of {config.demos}: {len(shown.paths)} demonstrations, {len(at_goal)} reach the goal in {config.bundle}; "
+    draft = TaskFound(
+        *demonstrated.ending(let_go_at(shown), shown.size_m, shown.table_z_m), "where the jaws let go"
     )
-    task = task.but(note=note + f"the goal is {found.basis}")
+    lay = arrived(replayed(config, shown, written(config, shown, draft)), draft)
+    found = ended(config, shown, lay, draft)
+    task = written(config, shown, found)
+    task = task.but(
+        note=f"of {config.demos}: {len(shown.paths)} demonstrations, {len(lay)} reach the goal in {config.bundle}; "
+        f"the goal is {found.basis}"
+    )
     artefact.write_model(config.output, task)
     picture = config.output.with_suffix(".png")
     starts = [start_of(path) for path in shown.paths]
@@ -136,6 +128,26 @@ def describe(config: DescribeTask) -> int:
     print(f"look it over: {config.output}, {picture}")
     print(f"then, for expand, mine, act and real: --world.bundle {config.bundle} --world.task {config.output}")
     return 0
+
+
+def arrived(lay: Float[ndarray, "N 4 4"], draft: TaskFound) -> Float[ndarray, "M 4 4"]:
+    """Of what came to rest, what lies together, where the jaws let go or not far from there."""
+    goal_m = np.array([draft.goal.x_m, draft.goal.y_m])
+    away_m = np.linalg.norm(lay[:, :2, 3] - goal_m, axis=1)
+    near = lay[away_m <= draft.outcome.half_m + demonstrated.TOGETHER_M]
+    return near[together(near[:, :3, 3])] if len(near) else near
+
+
+def ended(config: DescribeTask, shown: Shown, lay: Float[ndarray, "N 4 4"], draft: TaskFound) -> TaskFound:
+    """As most demonstrations end in the twin, or where their jaws let go."""
+    if 2 * len(lay) > len(shown.paths):
+        return TaskFound(*demonstrated.ending(lay, shown.size_m, shown.table_z_m), "how they lay in the twin")
+    log.warning(
+        "only %d of %d demonstrations, replayed, bring the object to one place, so the goal is where the jaws let go: "
+        "the twin's servos or contact differ (tandem twin identify %s %s)",
+        *(len(lay), len(shown.paths), config.bundle, config.demos),
+    )
+    return draft
 
 
 def opened(config: DescribeTask) -> Shown:

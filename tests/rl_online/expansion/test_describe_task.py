@@ -17,7 +17,8 @@ from hardware.spatial import Pose
 from rl_online.actor import require_paid_alike
 from rl_online.demos import RecordDemos, draw, record
 from rl_online.episode_log import EpisodeLog, store_episode
-from rl_online.expansion.describe_task import DescribeTask, describe
+from rl_online.expansion.demonstrated import ending
+from rl_online.expansion.describe_task import DescribeTask, TaskFound, arrived, describe
 from rl_online.expansion.expand import ExpandDemos, ExpandFigures, expand
 from rl_online.learning.process_reward import ProcessReward, ProgressJudge
 from rl_online.starts.regions import Box
@@ -120,6 +121,15 @@ def test_what_cannot_be_described_is_said_before_anything_is_written(tmp_path: P
     file.write_text("mine")
     with pytest.raises(BadInput, match="may have been changed by hand"):
         describe(DescribeTask(bundle=bundle, demos=tmp_path, object="block", output=file))
+
+
+def test_only_what_lies_where_the_jaws_let_go_has_arrived() -> None:
+    goal, outcome = ending(np.tile(np.eye(4), (2, 1, 1)), (0.03, 0.03, 0.03), 0.0)
+    draft = TaskFound(goal, outcome, "")
+    lay = np.tile(np.eye(4), (8, 1, 1))
+    lay[:, 0, 3] = [0.0, 0.002, -0.004, 0.01, 0.045, 0.3, 0.3, 0.3]  # one beside it, three elsewhere
+    np.testing.assert_array_equal(arrived(lay, draft)[:, 0, 3], lay[:4, 0, 3])
+    assert len(arrived(lay[5:], draft)) == 0
 
 
 @pytest.mark.slow
