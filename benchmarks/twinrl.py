@@ -54,6 +54,8 @@ TAUGHT = "0_0"
 """The policy of the real demonstrations alone: whatever it learns outside them, it learns by RL in the twin."""
 PARTS: tuple[PartName, ...] = ("id", "ood")
 STAGES = ("sft", "map", "twin", "deadlock", "robot", "buffer", "resets", "process", "lerobot")
+QUICK_STAGES, QUICK_CELLS, QUICK_ARMS = ("sft", "map", "twin", "robot"), ("0_0", "30_30"), ("conrft",)
+"""Unless others are named: of all nine, however small, two were done after eleven minutes."""
 RATE_HZ = 20.0
 CHUNK_STEPS = 5
 """Of the robot, in a chunk of ten, before the next one."""
@@ -343,10 +345,14 @@ def main() -> None:
     parser.add_argument(
         "--task", choices=["pick_place"], default="pick_place", help="the twin is made for this one"
     )
-    parser.add_argument("--quick", action="store_true", help="tiny sizes: shows that it runs, not who is better")
-    parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
     parser.add_argument(
-        "--cells", nargs="+", choices=[*CELLS, CORRECTED], default=[*CELLS, CORRECTED], help="of sft"
+        "--quick", action="store_true", help="tiny sizes, one cell beside (0, 0), four stages: that it runs"
+    )
+    parser.add_argument(
+        "--stages", nargs="+", choices=STAGES, help="None: all; with --quick, " + " ".join(QUICK_STAGES)
+    )
+    parser.add_argument(
+        "--cells", nargs="+", choices=[*CELLS, CORRECTED], help="of sft; None: all, with --quick two"
     )
     parser.add_argument(
         "--arms", nargs="+", choices=[name for arms in ARMS.values() for name in arms], help="of robot to process"
@@ -368,7 +374,9 @@ def main() -> None:
     flags.out.mkdir(parents=True, exist_ok=True)
     artefact.write_model(settings, scale)
     began = time.monotonic()
-    found = stages(Bench(flags.out, scale), flags.stages, flags.cells, flags.arms)
+    chosen = flags.stages or list(QUICK_STAGES if flags.quick else STAGES)
+    cells = flags.cells or (QUICK_CELLS if flags.quick else [*CELLS, CORRECTED])
+    found = stages(Bench(flags.out, scale), chosen, cells, flags.arms or (QUICK_ARMS if flags.quick else None))
     twinrl_table.show(found, Console())
     if flags.json:
         head = {
