@@ -376,7 +376,12 @@ def main() -> None:
     began = time.monotonic()
     chosen = flags.stages or list(QUICK_STAGES if flags.quick else STAGES)
     cells = flags.cells or (QUICK_CELLS if flags.quick else [*CELLS, CORRECTED])
-    found = stages(Bench(flags.out, scale), chosen, cells, flags.arms or (QUICK_ARMS if flags.quick else None))
+    found = stages(
+        Bench(flags.out, scale),
+        chosen,
+        cells,
+        flags.arms or (QUICK_ARMS if flags.quick and not flags.stages else None),
+    )
     twinrl_table.show(found, Console())
     if flags.json:
         head = {

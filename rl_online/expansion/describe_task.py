@@ -117,8 +117,9 @@ def describe(config: DescribeTask) -> int:
     found = ended(config, shown, lay, draft)
     task = written(config, shown, found)
     task = task.but(
+        ood=tuple(beside(config, shown, found, demonstrated_in(config, shown))),
         note=f"of {config.demos}: {len(shown.paths)} demonstrations, {len(lay)} reach the goal in {config.bundle}; "
-        f"the goal is {found.basis}"
+        f"the goal is {found.basis}",
     )
     artefact.write_model(config.output, task)
     picture = config.output.with_suffix(".png")
@@ -195,18 +196,16 @@ def let_go_at(shown: Shown) -> Float[ndarray, "N 4 4"]:
 
 
 def written(config: DescribeTask, shown: Shown, found: TaskFound) -> TwinTask:
-    """Raises `BadInput` for no words, and for a polygon that begins at the goal."""
+    """But for OOD. Raises `BadInput` for no words."""
     words = config.instruction or shown.given[0].instruction
     if not words:
         raise BadInput("the demonstrations have no instruction", "--instruction 'put the block into the tray'")
     seconds = max(len(path) for path in shown.paths) / shown.given.layout.rate_hz
-    id_region = demonstrated.covered([start_of(path) for path in shown.paths], config.turns)
     return TwinTask(
         instruction=words,
         object_name=config.object,
         time_limit_s=max(LEAST_S, math.ceil(SLACK * seconds)),
-        id=(id_region,),
-        ood=tuple(beside(config, shown, found, id_region)),
+        id=(demonstrated_in(config, shown),),
         goal=found.goal,
         outcome=found.outcome,
         delivery=Delivery(
@@ -214,6 +213,11 @@ def written(config: DescribeTask, shown: Shown, found: TaskFound) -> TwinTask:
             rim_m=round(max(0.0, float(np.median([end.came_over_m for end in shown.ends])) - ROOM_ABOVE_M), 4),
         ),
     )
+
+
+def demonstrated_in(config: DescribeTask, shown: Shown) -> Box:
+    """ID."""
+    return demonstrated.covered([start_of(path) for path in shown.paths], config.turns)
 
 
 def beside(config: DescribeTask, shown: Shown, found: TaskFound, id_region: Box) -> Sequence[Region]:
